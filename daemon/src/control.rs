@@ -1,0 +1,116 @@
+//! The control socket: JSON lines in, answers out, each after its effect.
+
+use crate::core::Core;
+use anyhow::{Context, Result};
+use blkstay_engine::control::{Answer, Call, GUEST_LINE_BYTES_MAX, LINE_BYTES_MAX, Reply};
+use blkstay_engine::journal::Source;
+use std::os::unix::net::UnixListener as StdListener;
+use std::sync::Arc;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// Serves every connection to a socket, for ever; `source` is whose connections they are.
+///
+/// # Errors
+/// The socket is no good for asynchronous use.
+pub async fn serve(listener: StdListener, source: Source, core: Arc<Core>) -> Result<()> {
+    listener.set_nonblocking(true).context("control socket")?;
+    let listener = UnixListener::from_std(listener).context("control socket")?;
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::spawn(client(stream, source, core.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a client of the control socket could not be accepted");
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+async fn client(stream: UnixStream, source: Source, core: Arc<Core>) {
+    let (read, write) = stream.into_split();
+    let (replies, outgoing) = unbounded_channel();
+    let writer = tokio::spawn(write_replies(write, outgoing));
+    let mut tokens = Vec::new();
+    if let Err(error) = read_calls(read, source, &core, &replies, &mut tokens).await {
+        tracing::debug!(%error, "a client of the control socket is gone");
+    }
+    core.forget(&tokens);
+    drop(replies);
+    let _ = writer.await;
+}
+
+async fn read_calls(
+    read: OwnedReadHalf,
+    source: Source,
+    core: &Arc<Core>,
+    replies: &UnboundedSender<Reply>,
+    tokens: &mut Vec<blkstay_engine::engine::Token>,
+) -> std::io::Result<()> {
+    let limit = match source {
+        Source::Guest => GUEST_LINE_BYTES_MAX,
+        Source::Control => LINE_BYTES_MAX,
+    };
+    let mut read = BufReader::new(read);
+    let mut line = Vec::new();
+    while read_line(&mut read, limit, &mut line).await? {
+        let text = line.trim_ascii();
+        if text.is_empty() {
+            continue;
+        }
+        match parse(text, limit) {
+            Ok(call) => tokens.push(core.call(source, call.id, call.command, replies)),
+            Err(refusal) => {
+                let _ = replies.send(refusal);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads a line; of one that is too long only the beginning, and the rest is skipped.
+async fn read_line(
+    read: &mut BufReader<OwnedReadHalf>,
+    limit: usize,
+    line: &mut Vec<u8>,
+) -> std::io::Result<bool> {
+    line.clear();
+    let mut limited = (&mut *read).take(limit as u64 + 1);
+    limited.read_until(b'\n', line).await?;
+    if line.len() > limit && line.last() != Some(&b'\n') {
+        let mut rest = Vec::new();
+        while !rest.ends_with(b"\n") {
+            rest.clear();
+            if (&mut *read).take(4096).read_until(b'\n', &mut rest).await? == 0 {
+                break;
+            }
+        }
+    }
+    Ok(!line.is_empty())
+}
+
+fn parse(line: &[u8], limit: usize) -> Result<Call, Reply> {
+    let refuse = |id: u64, message: String| Err(Reply { id, answer: Answer::Error { message } });
+    if line.len() > limit {
+        return refuse(0, format!("a line of more than {limit} bytes; send less at once"));
+    }
+    serde_json::from_slice(line).or_else(|error| {
+        let id =
+            serde_json::from_slice::<serde_json::Value>(line).ok().and_then(|value| value["id"].as_u64());
+        refuse(id.unwrap_or(0), format!("not a command: {error}; send {{\"id\":1,\"do\":\"ping\"}}, say"))
+    })
+}
+
+async fn write_replies(mut write: OwnedWriteHalf, mut outgoing: UnboundedReceiver<Reply>) {
+    while let Some(reply) = outgoing.recv().await {
+        let Ok(mut line) = serde_json::to_vec(&reply) else { continue };
+        line.push(b'\n');
+        if write.write_all(&line).await.is_err() {
+            return;
+        }
+    }
+}

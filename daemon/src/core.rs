@@ -1,0 +1,289 @@
+//! Where everything meets: the engine decides under one lock, in one order, and its actions are
+//! carried out before the lock is let go.
+//!
+//! Records reach the journal before the actions of their step have any effect outside, so whatever
+//! a guest or a client has seen happen is in the journal, also after `kill -9`.
+
+use crate::chain::{Arrived, Finished, Parsed};
+use crate::drive::Drive;
+use crate::frontend::Ring;
+use crate::journal::Journal;
+use crate::timer::Timer;
+use blkstay_engine::control::{Answer, Command, Reply};
+use blkstay_engine::engine::{Action, Engine, Input, Token};
+use blkstay_engine::journal::{Abandon, Record, Source};
+use blkstay_engine::policy::Policy;
+use blkstay_engine::request::{Nanos, Request, RequestId, Status};
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// A request that has not completed, as far as the daemon has it.
+enum Pending {
+    /// Held before the drive, or about to go there.
+    Arrived(Arrived, Ring),
+    /// The drive has it.
+    InDrive(Ring),
+    /// Back from the drive.
+    Finished(Finished, Ring),
+}
+
+/// Whom to answer.
+struct Owed {
+    id: u64,
+    client: UnboundedSender<Reply>,
+}
+
+struct Inner {
+    engine: Engine,
+    journal: Journal,
+    pending: HashMap<RequestId, Pending>,
+    owed: HashMap<Token, Owed>,
+    next_request: u64,
+    next_token: u64,
+    /// Nothing happens any more: the daemon ends.
+    closed: bool,
+}
+
+/// The middle of the daemon.
+pub struct Core {
+    inner: Mutex<Inner>,
+    /// Signalled whenever a request is through.
+    through: Condvar,
+    drive: OnceLock<Box<dyn Drive>>,
+    timer: Timer,
+    started: Instant,
+    /// Told once when the daemon cannot go on.
+    failed: UnboundedSender<String>,
+}
+
+impl Core {
+    /// A core without a drive; `failed` is told when the daemon has to end.
+    pub fn new(journal: Journal, failed: UnboundedSender<String>) -> Arc<Core> {
+        let inner = Inner {
+            engine: Engine::new(),
+            journal,
+            pending: HashMap::new(),
+            owed: HashMap::new(),
+            next_request: 1,
+            next_token: 1,
+            closed: false,
+        };
+        Arc::new(Core {
+            inner: Mutex::new(inner),
+            through: Condvar::new(),
+            drive: OnceLock::new(),
+            timer: Timer::default(),
+            started: Instant::now(),
+            failed,
+        })
+    }
+
+    /// Gives it its drive, once.
+    pub fn set_drive(&self, drive: Box<dyn Drive>) {
+        if self.drive.set(drive).is_err() {
+            tracing::error!("a core has one drive");
+        }
+    }
+
+    /// The timer that [`Core::tick`] has to follow.
+    pub fn timer(&self) -> &Timer {
+        &self.timer
+    }
+
+    /// Monotonic nanoseconds since the daemon started.
+    pub fn now(&self) -> Nanos {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(Nanos::MAX)
+    }
+
+    /// Writes the journal's first line.
+    pub fn begin_journal(&self, image: String, image_bytes: u64) {
+        let version = blkstay_engine::journal::VERSION;
+        let record = Record::Journal { version, image, image_bytes };
+        self.carry_out(&mut self.lock(), vec![Action::Record(record)]);
+    }
+
+    /// Loads a policy that holds from now on.
+    pub fn load(&self, policy: Policy) {
+        let mut inner = self.lock();
+        let actions = inner.engine.load(self.now(), policy);
+        self.carry_out(&mut inner, actions);
+    }
+
+    /// Takes what came out of a ring, oldest first.
+    pub fn arrive(&self, queue: u16, ring: &Ring, chains: Vec<Parsed>) {
+        let mut inner = self.lock();
+        for chain in chains {
+            match chain {
+                Parsed::Request(request) => {
+                    let id = RequestId(inner.next_request);
+                    inner.next_request += 1;
+                    let seen = Request { id, queue, op: request.op, range: request.range };
+                    inner.pending.insert(id, Pending::Arrived(request, ring.clone()));
+                    self.step(&mut inner, Input::Arrived(seen));
+                }
+                Parsed::Refused(request, status, why) => {
+                    self.step(&mut inner, Input::BadRequest { queue, why });
+                    ring.complete(request, status);
+                }
+                Parsed::Broken(why) => {
+                    let why = format!("{why}; the ring is stopped");
+                    self.step(&mut inner, Input::BadRequest { queue, why });
+                }
+            }
+        }
+    }
+
+    /// Takes back what the drive has finished.
+    pub fn finished(&self, id: RequestId, request: Finished, status: Status) {
+        let mut inner = self.lock();
+        match inner.pending.remove(&id) {
+            Some(Pending::InDrive(ring)) => {
+                inner.pending.insert(id, Pending::Finished(request, ring));
+                self.step(&mut inner, Input::Done { id, status });
+            }
+            _ => request.abandon(),
+        }
+        self.through.notify_all();
+    }
+
+    /// Carries out a command; the answer goes to `client` once it has taken effect.
+    pub fn call(&self, source: Source, id: u64, command: Command, client: &UnboundedSender<Reply>) -> Token {
+        let mut inner = self.lock();
+        let token = Token(inner.next_token);
+        inner.next_token += 1;
+        inner.owed.insert(token, Owed { id, client: client.clone() });
+        self.step(&mut inner, Input::Call { token, source, command });
+        token
+    }
+
+    /// A client is gone: what it waits for is forgotten.
+    pub fn forget(&self, tokens: &[Token]) {
+        let mut inner = self.lock();
+        for token in tokens {
+            if inner.owed.remove(token).is_some() {
+                self.step(&mut inner, Input::Forget(*token));
+            }
+        }
+    }
+
+    /// A guest connected.
+    pub fn connected(&self) {
+        self.step(&mut self.lock(), Input::Connected);
+    }
+
+    /// Time has passed.
+    pub fn tick(&self) {
+        self.step(&mut self.lock(), Input::Tick);
+    }
+
+    /// The guest stops a ring: its requests are let go, and this returns when all have completed.
+    pub fn stop_ring(&self, queue: u16) {
+        let mut inner = self.lock();
+        self.step(&mut inner, Input::RingStopped { queue });
+        while inner.engine.in_flight(queue) > 0 && !inner.closed {
+            inner = self.through.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The guest is gone: its requests are given up.
+    pub fn disconnected(&self) {
+        self.step(&mut self.lock(), Input::Abandon(Abandon::Disconnect));
+    }
+
+    /// The last thing that happens: every request is accounted for, nothing is done after it.
+    pub fn shut_down(&self) {
+        let mut inner = self.lock();
+        self.step(&mut inner, Input::Abandon(Abandon::Shutdown));
+        inner.closed = true;
+        self.through.notify_all();
+    }
+
+    /// Nothing that runs under the lock leaves it half done, so a poisoned one is as good.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn step(&self, inner: &mut Inner, input: Input) {
+        if inner.closed {
+            return give_up(inner, input);
+        }
+        let actions = inner.engine.step(self.now(), input);
+        self.carry_out(inner, actions);
+    }
+
+    fn carry_out(&self, inner: &mut Inner, actions: Vec<Action>) {
+        let now = self.now();
+        let (records, effects): (Vec<_>, Vec<_>) =
+            actions.into_iter().partition(|action| matches!(action, Action::Record(_)));
+        for record in records {
+            if let Action::Record(record) = record {
+                inner.journal.add(now, record);
+            }
+        }
+        if let Err(error) = inner.journal.write() {
+            inner.closed = true;
+            let _ = self
+                .failed
+                .send(format!("the journal cannot be written: {error}; nothing was served after that"));
+            return;
+        }
+        for effect in effects {
+            self.effect(inner, effect);
+        }
+    }
+
+    fn effect(&self, inner: &mut Inner, action: Action) {
+        match action {
+            Action::Submit(id) => self.submit(inner, id),
+            Action::Complete(id, status) => complete(inner, id, status),
+            Action::Abandon(id) => abandon(inner, id),
+            Action::WakeAt(at) => {
+                self.timer.set(at.map(|at| self.started + std::time::Duration::from_nanos(at)))
+            }
+            Action::Reply(token, answer) => reply(inner, token, answer),
+            Action::Record(_) => {}
+        }
+    }
+
+    fn submit(&self, inner: &mut Inner, id: RequestId) {
+        if let Some(Pending::Arrived(request, ring)) = inner.pending.remove(&id) {
+            inner.pending.insert(id, Pending::InDrive(ring));
+            match self.drive.get() {
+                Some(drive) => drive.submit(id, request.submit()),
+                None => request.abandon(),
+            }
+        }
+    }
+}
+
+fn complete(inner: &mut Inner, id: RequestId, status: Status) {
+    if let Some(Pending::Finished(request, ring)) = inner.pending.remove(&id) {
+        ring.complete(request, status);
+    }
+}
+
+fn abandon(inner: &mut Inner, id: RequestId) {
+    match inner.pending.remove(&id) {
+        Some(Pending::Arrived(request, _)) => request.abandon(),
+        Some(Pending::Finished(request, _)) => request.abandon(),
+        // The drive gives it back, and nobody is waiting then.
+        Some(Pending::InDrive(_)) | None => {}
+    }
+}
+
+fn reply(inner: &mut Inner, token: Token, answer: Answer) {
+    if let Some(owed) = inner.owed.remove(&token) {
+        // A client that is gone needs no answer.
+        let _ = owed.client.send(Reply { id: owed.id, answer });
+    }
+}
+
+/// After the end nothing is served; what comes in is let go.
+fn give_up(inner: &mut Inner, input: Input) {
+    match input {
+        Input::Arrived(Request { id, .. }) | Input::Done { id, .. } => abandon(inner, id),
+        _ => {}
+    }
+}

@@ -1,0 +1,224 @@
+//! The control socket's language: one JSON object a line, each answered once, after its effect.
+//!
+//! A client sends `{"id":1,"do":"emit","event":"go"}` and gets `{"id":1,"is":"done"}`. `id` is the
+//! client's own and comes back as it was. `await` and `next-attempt` are answered when what they
+//! wait for is true; other commands may be sent meanwhile, answers need not come in order.
+
+use crate::journal::{Arm, Outcome};
+use crate::report::{AttemptReport, HeldRequest};
+use crate::request::{Nanos, RequestId};
+use serde::{Deserialize, Serialize};
+
+/// Longest line that is read, in bytes: a policy has to fit, a runaway guest must not fill memory.
+pub const LINE_BYTES_MAX: usize = 1 << 20;
+
+/// Longest line that is read from a guest, in bytes.
+pub const GUEST_LINE_BYTES_MAX: usize = 64 << 10;
+
+/// A line from a client.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Call {
+    /// Chosen by the client, returned with the answer.
+    pub id: u64,
+    /// What to do.
+    #[serde(flatten)]
+    pub command: Command,
+}
+
+/// A line to a client.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reply {
+    /// The `id` of the call.
+    pub id: u64,
+    /// What came of it.
+    #[serde(flatten)]
+    pub answer: Answer,
+}
+
+/// An event expression as it is written: `"A.arrived"`, `{"any": […]}` or `{"all": […]}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ExprText {
+    /// The name of an event.
+    Event(String),
+    /// True when one of them is.
+    Any {
+        /// The alternatives.
+        any: Vec<ExprText>,
+    },
+    /// True when each of them is.
+    All {
+        /// The parts.
+        all: Vec<ExprText>,
+    },
+}
+
+/// What a client can ask for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Command {
+    /// Answer, nothing else.
+    Ping,
+    /// Replace the policy. What the old one held is released first.
+    Load {
+        /// The policy file's text.
+        policy: String,
+        /// Where it came from, for messages and the journal.
+        origin: String,
+        /// Whether it holds from now on; else only in attempts that are begun.
+        #[serde(default = "yes")]
+        armed: bool,
+    },
+    /// Begin an attempt; per-attempt state starts fresh.
+    Begin {
+        /// Its number, larger than that of any attempt before it.
+        attempt: u64,
+        /// Whether holds hold.
+        arm: Arm,
+        /// Watchdog of every hold in this attempt, in nanoseconds, instead of the policy's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        watchdog_ns: Option<Nanos>,
+    },
+    /// End the attempt: release what is held, answer with the [`AttemptReport`].
+    End,
+    /// Tell how the attempt stands, without changing it.
+    Status,
+    /// Bind a place that the policy leaves to the guest.
+    Bind {
+        /// Its name.
+        place: String,
+        /// First byte on the disk.
+        offset: u64,
+        /// Number of bytes.
+        length: u64,
+    },
+    /// Make an event happen: `guest.NAME` from a guest's connection, `control.NAME` from any other.
+    Emit {
+        /// Its name, without the part before the dot.
+        event: String,
+        /// Anything worth keeping in the journal beside it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+    },
+    /// Answer once the expression is true in the current attempt.
+    Await {
+        /// The expression.
+        until: ExprText,
+    },
+    /// Answer once an attempt with a number above `after` has begun.
+    NextAttempt {
+        /// The last attempt the client knows of; 0 before the first.
+        after: u64,
+    },
+    /// Record an observation of the guest, `fsync-b = EIO` say; signs of a case are judged by it.
+    Report {
+        /// What was observed.
+        name: String,
+        /// What was seen.
+        value: String,
+    },
+    /// Record lines of the guest's kernel log, oldest first.
+    Log {
+        /// The lines.
+        lines: Vec<String>,
+    },
+    /// The guest's script has come to its end: event `attempt.finished`.
+    Finish {
+        /// The script's exit status.
+        exit: i32,
+    },
+    /// List what is held.
+    Held,
+    /// Release by hand: one request, a point's, or (with neither) everything that is held.
+    Release {
+        /// The request.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<RequestId>,
+        /// The point.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        point: Option<String>,
+    },
+    /// Record the verdict of an attempt in the journal.
+    Verdict {
+        /// The attempt.
+        attempt: u64,
+        /// What it showed.
+        outcome: Outcome,
+        /// Why, in words.
+        why: String,
+    },
+}
+
+impl Command {
+    /// The word after `"do"`.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Command::Ping => "ping",
+            Command::Load { .. } => "load",
+            Command::Begin { .. } => "begin",
+            Command::End => "end",
+            Command::Status => "status",
+            Command::Bind { .. } => "bind",
+            Command::Emit { .. } => "emit",
+            Command::Await { .. } => "await",
+            Command::NextAttempt { .. } => "next-attempt",
+            Command::Report { .. } => "report",
+            Command::Log { .. } => "log",
+            Command::Finish { .. } => "finish",
+            Command::Held => "held",
+            Command::Release { .. } => "release",
+            Command::Verdict { .. } => "verdict",
+        }
+    }
+
+    /// Whether a guest may ask for it: it may tell what it sees and wait, not steer the experiment.
+    pub fn is_for_guests(&self) -> bool {
+        matches!(
+            self,
+            Command::Ping
+                | Command::Bind { .. }
+                | Command::Emit { .. }
+                | Command::Await { .. }
+                | Command::NextAttempt { .. }
+                | Command::Report { .. }
+                | Command::Log { .. }
+                | Command::Finish { .. }
+        )
+    }
+}
+
+/// What came of a command.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub enum Answer {
+    /// It has taken effect, or what was awaited is true.
+    Done,
+    /// It was refused and had no effect.
+    Error {
+        /// What is wrong and what to do instead.
+        message: String,
+    },
+    /// An attempt has begun.
+    Attempt {
+        /// Its number.
+        attempt: u64,
+        /// Its arm.
+        arm: Arm,
+    },
+    /// How an attempt went, or stands.
+    Report(Box<AttemptReport>),
+    /// What is held, in order of arrival.
+    Held {
+        /// The requests.
+        requests: Vec<HeldRequest>,
+    },
+    /// How many requests were released.
+    Released {
+        /// The number.
+        count: usize,
+    },
+}
+
+fn yes() -> bool {
+    true
+}

@@ -1,0 +1,231 @@
+//! What clients of the control socket and guests ask for.
+
+use super::attempt::{Attempt, KEPT_MAX};
+use super::{Engine, Token, Waiter};
+use crate::control::{Answer, Command, ExprText};
+use crate::diagnostic::{list, suggest};
+use crate::event::Event;
+use crate::journal::{Arm, Cause, Record, Source};
+use crate::policy::Policy;
+use crate::report::HeldRequest;
+use crate::request::{ByteRange, Nanos, RequestId};
+
+impl Engine {
+    pub(super) fn call(&mut self, token: Token, source: Source, command: Command) {
+        if source == Source::Guest && !command.is_for_guests() {
+            let message = format!("a guest may not `{}`; use the daemon's control socket", command.verb());
+            return self.reply(token, Answer::Error { message });
+        }
+        match self.carry_out(token, source, command) {
+            Ok(Some(answer)) => {
+                // Effects of the call, releases above all, come before its answer.
+                while let Some(id) = self.next_free() {
+                    let cause = self.until_cause(id);
+                    self.release(id, cause);
+                }
+                self.reply(token, answer);
+            }
+            Ok(None) => {}
+            Err(message) => self.reply(token, Answer::Error { message }),
+        }
+    }
+
+    /// `Ok(None)`: answered later.
+    fn carry_out(
+        &mut self,
+        token: Token,
+        source: Source,
+        command: Command,
+    ) -> Result<Option<Answer>, String> {
+        match command {
+            Command::Ping => {}
+            Command::Load { policy, origin, armed } => {
+                let policy = Policy::parse(&origin, &policy).map_err(|mistakes| mistakes.to_string())?;
+                self.replace_policy(policy, armed);
+            }
+            Command::Begin { attempt, arm, watchdog_ns } => self.begin(attempt, arm, watchdog_ns)?,
+            Command::End => return self.end().map(Some),
+            Command::Status => {
+                let report = self.attempt.report(&self.policy, self.now);
+                return Ok(Some(Answer::Report(Box::new(report))));
+            }
+            Command::Bind { place, offset, length } => self.bind(&place, ByteRange { offset, length })?,
+            Command::Emit { event, detail } => self.emit(source, event, detail),
+            Command::Await { until } => return self.wait_until(token, &until).map(|()| None),
+            Command::NextAttempt { after } => {
+                return self.wait(Waiter::Attempt(token, after)).map(|()| None);
+            }
+            Command::Report { name, value } => {
+                self.attempt.note_report(name.clone(), value.clone());
+                self.record(Record::Report { name, value });
+            }
+            Command::Log { lines } => {
+                for line in lines {
+                    self.attempt.note_log(line.clone());
+                    self.record(Record::Log { line });
+                }
+            }
+            Command::Finish { exit } => {
+                self.attempt.exit = Some(exit);
+                self.record(Record::Finished { exit });
+                self.attempt.happen(&self.policy, Event::Finished, self.now);
+            }
+            Command::Held => return Ok(Some(Answer::Held { requests: self.held_requests() })),
+            Command::Release { request, point } => {
+                let count = self.release_by_hand(request, point.as_deref())?;
+                return Ok(Some(Answer::Released { count }));
+            }
+            Command::Verdict { attempt, outcome, why } => {
+                self.record(Record::Verdict { attempt, outcome, why });
+            }
+        }
+        Ok(Some(Answer::Done))
+    }
+
+    pub(super) fn replace_policy(&mut self, policy: Policy, armed: bool) {
+        self.release_all(&Cause::PolicyReplaced);
+        self.forget_points();
+        self.record(Record::Policy { origin: policy.origin.clone(), text: policy.text.clone(), armed });
+        self.attempt = Attempt::idle(&policy, self.attempt.number, self.now);
+        self.attempt.armed = armed;
+        self.attempt.arm = if armed { Arm::Forced } else { Arm::Control };
+        self.policy = policy;
+        self.refuse_waiters("the policy was replaced");
+    }
+
+    fn begin(&mut self, number: u64, arm: Arm, watchdog_ns: Option<Nanos>) -> Result<(), String> {
+        if self.attempt.begun {
+            return Err(format!("attempt {} has not ended; send `end` first", self.attempt.number));
+        }
+        if number <= self.attempt.number {
+            return Err(format!("attempt {number} does not follow attempt {}", self.attempt.number));
+        }
+        self.release_all(&Cause::AttemptEnd);
+        self.forget_points();
+        self.attempt = Attempt::idle(&self.policy, number, self.now);
+        self.attempt.armed = true;
+        self.attempt.begun = true;
+        self.attempt.arm = arm;
+        self.attempt.watchdog = watchdog_ns;
+        self.record(Record::AttemptBegan { attempt: number, arm, watchdog_ns });
+        self.refuse_waiters("another attempt began");
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<Answer, String> {
+        if !self.attempt.begun {
+            return Err("no attempt has begun; send `begin` first".to_owned());
+        }
+        let number = self.attempt.number;
+        self.release_all(&Cause::AttemptEnd);
+        let report = self.attempt.report(&self.policy, self.now);
+        self.forget_points();
+        self.record(Record::AttemptEnded { attempt: number });
+        self.attempt = Attempt::idle(&self.policy, number, self.now);
+        self.refuse_waiters("the attempt ended");
+        Ok(Answer::Report(Box::new(report)))
+    }
+
+    /// Requests still with the drive belong to no point of the next attempt.
+    fn forget_points(&mut self) {
+        for live in self.live.values_mut() {
+            live.point = None;
+        }
+    }
+
+    /// Answers who waits for an event of an attempt that is over.
+    fn refuse_waiters(&mut self, why: &str) {
+        let (attempt, until): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.waiters).into_iter().partition(|w| matches!(w, Waiter::Attempt(..)));
+        self.waiters = attempt;
+        for waiter in until {
+            let message = format!("{why} before what was awaited came true");
+            self.reply(waiter.token(), Answer::Error { message });
+        }
+    }
+
+    fn bind(&mut self, name: &str, range: ByteRange) -> Result<(), String> {
+        let place = self.policy.place(name).ok_or_else(|| {
+            let known = self.policy.places.iter().map(|place| place.name.as_str());
+            format!("the policy has no place `{name}`: {}", suggest(name, known))
+        })?;
+        if self.policy.places[place].range.is_some() {
+            return Err(format!(
+                "the policy itself says where `{name}` is; write `{name} = \"guest\"` to bind it"
+            ));
+        }
+        if range.length == 0 || range.offset.checked_add(range.length).is_none() {
+            return Err(format!("`{name}` would have no bytes on any disk"));
+        }
+        self.attempt.places[place] = Some(range);
+        self.record(Record::Bound { place: name.to_owned(), range });
+        Ok(())
+    }
+
+    fn emit(&mut self, source: Source, event: String, detail: Option<String>) {
+        self.record(Record::Event { source, event: event.clone(), detail });
+        let event = match source {
+            Source::Guest => Event::Guest(event),
+            Source::Control => Event::Control(event),
+        };
+        self.attempt.happen(&self.policy, event, self.now);
+    }
+
+    fn wait_until(&mut self, token: Token, until: &ExprText) -> Result<(), String> {
+        let expr = self.policy.resolve(until)?;
+        self.wait(Waiter::Until(token, expr))
+    }
+
+    fn wait(&mut self, waiter: Waiter) -> Result<(), String> {
+        if self.waiters.len() >= KEPT_MAX {
+            return Err(format!("more than {KEPT_MAX} calls are waiting"));
+        }
+        self.waiters.push(waiter);
+        Ok(())
+    }
+
+    fn release_by_hand(&mut self, request: Option<RequestId>, point: Option<&str>) -> Result<usize, String> {
+        let held: Vec<RequestId> = self.held.iter().copied().collect();
+        let wanted: Vec<RequestId> = match (request, point) {
+            (None, None) => held,
+            (Some(id), None) if held.contains(&id) => vec![id],
+            (Some(id), None) => {
+                let held: Vec<String> = held.iter().map(RequestId::to_string).collect();
+                return Err(format!("request {id} is not held; held: {}", list(&held)));
+            }
+            (None, Some(name)) => {
+                let index = self.policy.point(name).ok_or_else(|| {
+                    let known = self.policy.points.iter().map(|point| point.name.as_str());
+                    format!("the policy has no point `{name}`: {}", suggest(name, known))
+                })?;
+                held.into_iter().filter(|id| self.live[id].point == Some(index)).collect()
+            }
+            (Some(_), Some(_)) => return Err("name a request or a point, not both".to_owned()),
+        };
+        for id in &wanted {
+            self.release(*id, Cause::Hand);
+        }
+        Ok(wanted.len())
+    }
+
+    fn held_requests(&self) -> Vec<HeldRequest> {
+        let held = self.standing().filter_map(|(live, standing)| Some((live, standing, live.point?)));
+        held.map(|(live, standing, point)| {
+            let open = standing.holds.iter().filter(|hold| self.attempt.holds[**hold].true_by.is_none());
+            let until: Vec<String> =
+                open.map(|hold| self.policy.expr_text(&self.policy.holds[*hold].until)).collect();
+            HeldRequest {
+                id: live.request.id,
+                op: live.request.op,
+                offset: live.request.range.offset,
+                length: live.request.range.length,
+                point: self.policy.points[point.0].name.clone(),
+                gate: standing.gate,
+                until: until.join(" and "),
+                since_ns: standing.since,
+                deadline_ns: standing.deadline,
+            }
+        })
+        .collect()
+    }
+}

@@ -1,0 +1,299 @@
+//! The journal's schema: what happened, in the one order in which the engine saw it.
+//!
+//! A journal is a sequence of [`Line`]s, the first of them [`Record::Journal`]. Fields are only ever added.
+
+use crate::event::Gate;
+use crate::request::{ByteRange, Nanos, Request, RequestId, Status};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Version of this schema, in the first line of every journal.
+pub const VERSION: u32 = 1;
+
+/// One record and when it happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// Monotonic nanoseconds since the daemon started.
+    pub t: Nanos,
+    /// What happened.
+    #[serde(flatten)]
+    pub record: Record,
+}
+
+/// Whether holds hold in an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arm {
+    /// The policy watches but holds nothing.
+    Control,
+    /// Holds hold.
+    Forced,
+}
+
+impl fmt::Display for Arm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Arm::Control => "control",
+            Arm::Forced => "forced",
+        })
+    }
+}
+
+/// What an attempt showed, and, over all attempts, the verdict of a case on a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The order was forced and the symptom appeared.
+    Open,
+    /// The guest would not go on while the hold stood, though the control arm reached every point.
+    Closed,
+    /// The order was forced and there was no symptom.
+    Survived,
+    /// A point was never reached.
+    Missed,
+    /// The guest crashed, hung or never answered.
+    Lost,
+    /// A control attempt in which every point was reached.
+    Reached,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Outcome::Open => "open",
+            Outcome::Closed => "closed",
+            Outcome::Survived => "survived",
+            Outcome::Missed => "missed",
+            Outcome::Lost => "lost",
+            Outcome::Reached => "reached",
+        })
+    }
+}
+
+/// Why a hold ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "cause", rename_all = "kebab-case")]
+pub enum Cause {
+    /// Its `until` became true.
+    Until {
+        /// The event that made it true.
+        event: String,
+    },
+    /// It stood longer than its watchdog allows.
+    Watchdog {
+        /// The limit.
+        limit_ns: Nanos,
+    },
+    /// The watchdog of another hold ended the forcing of this attempt.
+    WatchdogOf {
+        /// The gate of that hold, `A.complete` say.
+        gate: String,
+    },
+    /// Released over the control socket.
+    Hand,
+    /// The attempt ended.
+    AttemptEnd,
+    /// The policy was replaced.
+    PolicyReplaced,
+    /// The guest stopped the request's ring: a reset, a stop, an unbound driver.
+    RingStop,
+}
+
+/// Why a request was given up: it never completed, and whoever sent it is gone or about to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Abandon {
+    /// The guest's connection closed.
+    Disconnect,
+    /// The daemon was told to end.
+    Shutdown,
+}
+
+/// How far a request had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Held at the submit gate: its data is not on the media.
+    HeldAtSubmit,
+    /// With the drive.
+    Submitted,
+    /// Held at the complete gate: its data is on the media, the guest has not been told.
+    HeldAtComplete,
+}
+
+/// Who made an event happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// The guest.
+    Guest,
+    /// A client of the control socket.
+    Control,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Source::Guest => "guest",
+            Source::Control => "control",
+        })
+    }
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "kebab-case")]
+pub enum Record {
+    /// First line: what this file is.
+    Journal {
+        /// [`VERSION`].
+        version: u32,
+        /// The image being served.
+        image: String,
+        /// Its size in bytes.
+        image_bytes: u64,
+    },
+    /// A policy was loaded.
+    Policy {
+        /// Where from.
+        origin: String,
+        /// Its whole text, so that the journal can be fed back.
+        text: String,
+        /// Whether it holds from now on; else only in attempts that are begun.
+        armed: bool,
+    },
+    /// A guest connected.
+    Connected,
+    /// It went away.
+    Disconnected,
+    /// An attempt began.
+    AttemptBegan {
+        /// Its number.
+        attempt: u64,
+        /// Its arm.
+        arm: Arm,
+        /// The watchdog that replaces the policy's own in this attempt.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        watchdog_ns: Option<Nanos>,
+    },
+    /// It ended.
+    AttemptEnded {
+        /// Its number.
+        attempt: u64,
+    },
+    /// Its verdict, as the lab judged it.
+    Verdict {
+        /// The attempt.
+        attempt: u64,
+        /// What it showed.
+        outcome: Outcome,
+        /// Why, in words.
+        why: String,
+    },
+    /// A request arrived.
+    Arrived {
+        /// The request.
+        #[serde(flatten)]
+        request: Request,
+        /// The point it is, if any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        point: Option<String>,
+    },
+    /// It went to the drive.
+    Submitted {
+        /// The request.
+        id: RequestId,
+    },
+    /// The drive finished it.
+    Done {
+        /// The request.
+        id: RequestId,
+        /// The drive's status.
+        status: Status,
+    },
+    /// The guest was told.
+    Completed {
+        /// The request.
+        id: RequestId,
+        /// The status it was told.
+        status: Status,
+    },
+    /// It was given up.
+    Abandoned {
+        /// The request.
+        id: RequestId,
+        /// How far it had come.
+        stage: Stage,
+        /// Why.
+        why: Abandon,
+    },
+    /// A hold began.
+    Held {
+        /// The request.
+        id: RequestId,
+        /// Its point, which decided.
+        point: String,
+        /// Where it is held.
+        gate: Gate,
+        /// The expression that will end it.
+        until: String,
+        /// When the watchdog will.
+        deadline_ns: Nanos,
+    },
+    /// A hold ended.
+    Released {
+        /// The request.
+        id: RequestId,
+        /// Its point.
+        point: String,
+        /// Where it was held.
+        gate: Gate,
+        /// Why it ended.
+        #[serde(flatten)]
+        cause: Cause,
+    },
+    /// A place was bound.
+    Bound {
+        /// Its name.
+        place: String,
+        /// Where it is.
+        #[serde(flatten)]
+        range: ByteRange,
+    },
+    /// Somebody made an event happen.
+    Event {
+        /// Who.
+        source: Source,
+        /// Its name.
+        event: String,
+        /// What was said beside it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+    },
+    /// The guest reported an observation.
+    Report {
+        /// What was observed.
+        name: String,
+        /// What was seen.
+        value: String,
+    },
+    /// A line of the guest's kernel log.
+    Log {
+        /// The line.
+        line: String,
+    },
+    /// The guest's script came to its end.
+    Finished {
+        /// Its exit status.
+        exit: i32,
+    },
+    /// A chain in a ring was no request: it got a status, or the ring was stopped.
+    BadRequest {
+        /// Index of the queue.
+        queue: u16,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The daemon ended; nothing follows.
+    Stopped,
+}

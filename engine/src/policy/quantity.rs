@@ -1,0 +1,53 @@
+//! Sizes and durations as people write them.
+
+use crate::request::Nanos;
+
+/// Bytes from `4096`, `4k`, `64M`, `1G`; powers of 1024.
+///
+/// # Errors
+/// What would be right.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let units = [("", 1), ("k", 1 << 10), ("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30), ("T", 1 << 40)];
+    parse(text, &units).ok_or_else(|| format!("`{text}` is not a size: write bytes, or 4k, 64M, 1G"))
+}
+
+/// Nanoseconds from `50us`, `10ms`, `2s`, `100ns`.
+///
+/// # Errors
+/// What would be right.
+pub fn parse_duration(text: &str) -> Result<Nanos, String> {
+    let units = [("ns", 1), ("us", 1_000), ("µs", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)];
+    parse(text, &units).ok_or_else(|| format!("`{text}` is not a duration: write 50us, 10ms or 2s"))
+}
+
+fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim_start())?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        assert_eq!(parse_bytes("4096"), Ok(4096));
+        assert_eq!(parse_bytes("4k"), Ok(4096));
+        assert_eq!(parse_bytes("64M"), Ok(64 << 20));
+        for wrong in ["", "k", "-1", "4q", "1.5M", "99999999999999T"] {
+            assert!(parse_bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(parse_duration("50us"), Ok(50_000));
+        assert_eq!(parse_duration("2 s"), Ok(2_000_000_000));
+        for wrong in ["5", "s", "1h", "-2s", "99999999999999999s"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

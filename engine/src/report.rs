@@ -1,0 +1,88 @@
+//! How an attempt went: what the verdict is judged from.
+
+use crate::event::Gate;
+use crate::journal::{Arm, Cause};
+use crate::request::{Nanos, Op, RequestId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// An attempt, from its begin to its end or to now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttemptReport {
+    /// Its number.
+    pub attempt: u64,
+    /// Its arm.
+    pub arm: Arm,
+    /// When it began, in the journal's time.
+    pub began_ns: Nanos,
+    /// When it ended, or when this report was made.
+    pub ended_ns: Nanos,
+    /// Every point of the policy, by name.
+    pub points: BTreeMap<String, PointReport>,
+    /// Every hold of the policy, in file order.
+    pub holds: Vec<HoldReport>,
+    /// Every event of the attempt in the order in which it happened: `A.arrived`, `guest.a-reaped`.
+    pub events: Vec<EventReport>,
+    /// What the guest reported, by name.
+    pub reports: BTreeMap<String, String>,
+    /// Lines of the guest's kernel log.
+    pub kernel_log: Vec<String>,
+    /// Exit status of the guest's script, once it has come to its end.
+    pub exit: Option<i32>,
+}
+
+/// A point in an attempt.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PointReport {
+    /// The request that was it, if one was.
+    pub request: Option<RequestId>,
+}
+
+/// An event of an attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EventReport {
+    /// Its name.
+    pub event: String,
+    /// When, in the journal's time.
+    pub t: Nanos,
+}
+
+/// A hold in an attempt. In the control arm: when it would have begun and ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HoldReport {
+    /// Its gate, `A.complete` say.
+    pub gate: String,
+    /// Its expression.
+    pub until: String,
+    /// When the point reached the gate.
+    pub reached_ns: Option<Nanos>,
+    /// When the expression became true.
+    pub true_ns: Option<Nanos>,
+    /// Whether the request was held there.
+    pub held: bool,
+    /// Why the hold ended, if it was held and has ended.
+    pub cause: Option<Cause>,
+}
+
+/// A request that is held.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeldRequest {
+    /// The request.
+    pub id: RequestId,
+    /// Its operation.
+    pub op: Op,
+    /// First byte on the disk.
+    pub offset: u64,
+    /// Number of bytes.
+    pub length: u64,
+    /// Its point.
+    pub point: String,
+    /// Where it is held.
+    pub gate: Gate,
+    /// What is still waited for.
+    pub until: String,
+    /// Since when, in the journal's time.
+    pub since_ns: Nanos,
+    /// When the watchdog ends it.
+    pub deadline_ns: Nanos,
+}
