@@ -116,7 +116,7 @@ pub fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Stri
         .iter()
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
         .min()
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4);
+        .filter(|(distance, candidate)| distance * 3 <= candidate.len());
     match near {
         Some((_, candidate)) => format!("did you mean `{candidate}`?"),
         None if known.is_empty() => "there is none to choose from".to_owned(),

@@ -1,0 +1,178 @@
+//! What a person sees who wrote a policy wrong: whole messages.
+
+use blkstay_engine::policy::Policy;
+
+/// Asserts on the whole rendering of all mistakes in a policy called `my.toml`.
+fn assert_mistakes(text: &str, expected: &str) {
+    let mistakes = Policy::parse("my.toml", text).expect_err("the policy has mistakes");
+    let trim = |text: &str| {
+        text.trim().lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    };
+    let (seen, expected) = (trim(&mistakes.render(false)), trim(expected));
+    assert!(seen == expected, "expected:\n{expected}\n\nseen:\n{seen}");
+}
+
+#[test]
+fn not_toml() {
+    assert_mistakes(
+        "[point\nA = 1",
+        r#"
+error: not TOML: unclosed table, expected `]`
+ --> my.toml:1:7
+  |
+1 | [point
+  |       ^
+"#,
+    );
+}
+
+#[test]
+fn every_mistake_is_told_in_one_pass() {
+    assert_mistakes(
+        r#"[place]
+victim = "guest"
+
+[point]
+A = { op = "wirte", place = "victm" }
+R = { op = "read", after = "A.arived" }
+
+[[hold]]
+gate = "A.compleet"
+until = "B.arrived"
+
+[[hold]]
+gate = "R.complete"
+until = "guest.reaped"
+untill = 1
+"#,
+        r#"
+error: unknown operation `wirte`
+ --> my.toml:5:12
+  |
+5 | A = { op = "wirte", place = "victm" }
+  |            ^^^^^^^
+  |
+  = help: did you mean `write`?
+
+error: unknown place `victm`
+ --> my.toml:5:29
+  |
+5 | A = { op = "wirte", place = "victm" }
+  |                             ^^^^^^^
+  |
+  = help: did you mean `victim`?
+
+error: unknown step of a point `arived`
+ --> my.toml:6:28
+  |
+6 | R = { op = "read", after = "A.arived" }
+  |                            ^^^^^^^^^^
+  |
+  = help: did you mean `arrived`?
+
+error: unknown gate `compleet`
+ --> my.toml:9:8
+  |
+9 | gate = "A.compleet"
+  |        ^^^^^^^^^^^^
+  |
+  = help: did you mean `complete`?
+
+error: unknown point `B`
+  --> my.toml:10:9
+   |
+10 | until = "B.arrived"
+   |         ^^^^^^^^^^^
+   |
+   = help: it can be `A`, `R`
+
+error: unknown guest event `reaped`
+  --> my.toml:14:9
+   |
+14 | until = "guest.reaped"
+   |         ^^^^^^^^^^^^^^
+   |
+   = help: declare it: `reaped = "guest"` in [event]
+
+error: [[hold]] has no key `untill`
+  --> my.toml:15:1
+   |
+15 | untill = 1
+   | ^^^^^^ not known here
+   |
+   = help: did you mean `until`?
+"#,
+    );
+}
+
+#[test]
+fn holds_that_wait_in_a_circle() {
+    assert_mistakes(
+        r#"[point]
+A = { op = "write" }
+R = { op = "read" }
+
+[[hold]]
+gate = "A.complete"
+until = "R.completed"
+
+[[hold]]
+gate = "R.submit"
+until = "A.completed"
+"#,
+        r#"
+error: holds wait in a circle: A.complete waits for R.completed; R.submit waits for A.completed, which cannot come before A.complete is released
+ --> my.toml:5:1
+  |
+5 | [[hold]]
+  | ^^^^^^^^ this hold can never end but by its watchdog
+  |
+  = help: let one of them wait for something that comes before its own release, or for a guest event
+"#,
+    );
+}
+
+#[test]
+fn a_hold_that_waits_for_its_own_release() {
+    assert_mistakes(
+        r#"[point]
+A = { op = "write" }
+
+[[hold]]
+gate = "A.submit"
+until = "A.done"
+"#,
+        r#"
+error: holds wait in a circle: A.submit waits for A.done, which cannot come before A.submit is released
+ --> my.toml:4:1
+  |
+4 | [[hold]]
+  | ^^^^^^^^ this hold can never end but by its watchdog
+  |
+  = help: let one of them wait for something that comes before its own release, or for a guest event
+"#,
+    );
+}
+
+#[test]
+fn a_point_that_comes_only_after_a_held_one() {
+    assert_mistakes(
+        r#"[point]
+A = { op = "write" }
+B = { op = "write", after = "A.completed" }
+
+[[hold]]
+gate = "A.complete"
+until = "B.arrived"
+"#,
+        r#"
+error: holds wait in a circle: A.complete waits for B.arrived, which cannot come before A.complete is released
+ --> my.toml:5:1
+  |
+5 | [[hold]]
+  | ^^^^^^^^ this hold can never end but by its watchdog
+  |
+  = help: let one of them wait for something that comes before its own release, or for a guest event
+"#,
+    );
+}

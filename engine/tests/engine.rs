@@ -1,0 +1,349 @@
+//! Stories about the engine: events and time in, actions out.
+
+use blkstay_engine::control::{Answer, Command, ExprText};
+use blkstay_engine::engine::{Action, Engine, Input, Token};
+use blkstay_engine::event::Gate;
+use blkstay_engine::journal::{Abandon, Arm, Cause, Record, Source, Stage};
+use blkstay_engine::policy::Policy;
+use blkstay_engine::report::AttemptReport;
+use blkstay_engine::request::{ByteRange, Op, Request, RequestId, Status};
+
+const RACE: &str = include_str!("../../policies/ext4-dio-fallback.toml");
+const VICTIM: u64 = 40960;
+const INDIRECT: u64 = 81920;
+
+/// An engine and a clock that moves on by 1 µs a step.
+struct Bench {
+    engine: Engine,
+    now: u64,
+    token: u64,
+    records: Vec<Record>,
+}
+
+impl Bench {
+    fn new(policy: &str) -> Bench {
+        let mut bench = Bench { engine: Engine::new(), now: 0, token: 0, records: Vec::new() };
+        let load = Command::Load { policy: policy.to_owned(), origin: "test".to_owned(), armed: false };
+        assert_eq!(bench.control(load), Some(Answer::Done));
+        bench
+    }
+
+    /// In attempt 1 of the race, with its places bound.
+    fn racing(arm: Arm) -> Bench {
+        let mut bench = Bench::new(RACE);
+        bench.control(Command::Begin { attempt: 1, arm, watchdog_ns: Some(1_000_000) });
+        for (place, offset) in [("victim", VICTIM), ("indirect", INDIRECT)] {
+            let bind = Command::Bind { place: place.to_owned(), offset, length: 4096 };
+            assert_eq!(bench.guest(bind), Some(Answer::Done));
+        }
+        bench
+    }
+
+    fn step(&mut self, input: Input) -> Vec<Action> {
+        self.now += 1_000;
+        let actions = self.engine.step(self.now, input);
+        let (records, effects): (Vec<_>, Vec<_>) =
+            actions.into_iter().partition(|action| matches!(action, Action::Record(_)));
+        self.records.extend(records.into_iter().filter_map(|action| match action {
+            Action::Record(record) => Some(record),
+            _ => None,
+        }));
+        effects
+    }
+
+    fn call(&mut self, source: Source, command: Command) -> Vec<Action> {
+        self.token += 1;
+        self.step(Input::Call { token: Token(self.token), source, command })
+    }
+
+    /// The answer to a command, if it came at once.
+    fn control(&mut self, command: Command) -> Option<Answer> {
+        answer(self.call(Source::Control, command))
+    }
+
+    fn guest(&mut self, command: Command) -> Option<Answer> {
+        answer(self.call(Source::Guest, command))
+    }
+
+    fn emit(&mut self, event: &str) -> Vec<Action> {
+        self.call(Source::Guest, Command::Emit { event: event.to_owned(), detail: None })
+    }
+
+    fn arrive(&mut self, id: u64, op: Op, offset: u64) -> Vec<Action> {
+        let range = ByteRange { offset, length: 4096 };
+        self.step(Input::Arrived(Request { id: RequestId(id), queue: 0, op, range }))
+    }
+
+    fn done(&mut self, id: u64) -> Vec<Action> {
+        self.step(Input::Done { id: RequestId(id), status: Status::Ok })
+    }
+
+    fn end(&mut self) -> AttemptReport {
+        match self.control(Command::End) {
+            Some(Answer::Report(report)) => *report,
+            other => panic!("no report: {other:?}"),
+        }
+    }
+
+    fn releases(&self) -> Vec<(&str, Gate, &Cause)> {
+        let released = self.records.iter().filter_map(|record| match record {
+            Record::Released { point, gate, cause, .. } => Some((point.as_str(), *gate, cause)),
+            _ => None,
+        });
+        released.collect()
+    }
+}
+
+fn answer(actions: Vec<Action>) -> Option<Answer> {
+    actions.into_iter().find_map(|action| match action {
+        Action::Reply(_, answer) => Some(answer),
+        _ => None,
+    })
+}
+
+fn completed(actions: &[Action]) -> Vec<u64> {
+    let ids = actions.iter().filter_map(|action| match action {
+        Action::Complete(id, Status::Ok) => Some(id.0),
+        _ => None,
+    });
+    ids.collect()
+}
+
+#[test]
+fn without_a_policy_everything_goes_straight_through() {
+    let mut bench = Bench { engine: Engine::new(), now: 0, token: 0, records: Vec::new() };
+    assert_eq!(bench.arrive(1, Op::Write, 0), [Action::Submit(RequestId(1))]);
+    assert_eq!(bench.done(1), [Action::Complete(RequestId(1), Status::Ok)]);
+}
+
+#[test]
+fn the_race_is_forced_in_the_order_that_the_policy_writes() {
+    let mut bench = Bench::racing(Arm::Forced);
+    bench.arrive(1, Op::Write, VICTIM);
+    assert_eq!(completed(&bench.done(1)), [0; 0], "A is held");
+    assert_eq!(completed(&bench.arrive(2, Op::Read, INDIRECT)), [1], "R's arrival completes A");
+    assert_eq!(completed(&bench.done(2)), [0; 0], "R is held");
+    assert_eq!(completed(&bench.emit("a-reaped")), [2]);
+    let report = bench.end();
+    let names: Vec<&str> = report.events.iter().map(|event| event.event.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "A.arrived",
+            "A.submitted",
+            "A.done",
+            "R.arrived",
+            "R.submitted",
+            "A.completed",
+            "R.done",
+            "guest.a-reaped",
+            "R.completed"
+        ]
+    );
+    let until = |event: &str| Cause::Until { event: event.to_owned() };
+    assert_eq!(
+        bench.releases(),
+        [("A", Gate::Complete, &until("R.arrived")), ("R", Gate::Complete, &until("guest.a-reaped"))]
+    );
+}
+
+#[test]
+fn the_control_arm_watches_and_holds_nothing() {
+    let mut bench = Bench::racing(Arm::Control);
+    bench.arrive(1, Op::Write, VICTIM);
+    assert_eq!(completed(&bench.done(1)), [1]);
+    bench.arrive(2, Op::Read, INDIRECT);
+    assert_eq!(completed(&bench.done(2)), [2]);
+    let report = bench.end();
+    assert!(report.points.values().all(|point| point.request.is_some()));
+    assert!(report.holds.iter().all(|hold| !hold.held && hold.reached_ns.is_some()));
+    assert!(report.holds[0].true_ns > report.holds[0].reached_ns, "what a hold would have taken is measured");
+}
+
+#[test]
+fn a_watchdog_ends_the_forcing_of_the_attempt_and_says_so() {
+    let mut bench = Bench::racing(Arm::Forced);
+    bench.arrive(1, Op::Write, VICTIM);
+    let actions = bench.done(1);
+    let wake = actions.iter().find_map(|action| match action {
+        Action::WakeAt(at) => *at,
+        _ => None,
+    });
+    assert_eq!(wake, Some(bench.now + 1_000_000));
+    assert_eq!(completed(&bench.step(Input::Tick)), [0; 0], "not before its time");
+    bench.now += 1_000_000;
+    assert_eq!(completed(&bench.step(Input::Tick)), [1]);
+    assert_eq!(bench.releases(), [("A", Gate::Complete, &Cause::Watchdog { limit_ns: 1_000_000 })]);
+    bench.arrive(2, Op::Read, INDIRECT);
+    assert_eq!(completed(&bench.done(2)), [2], "nothing is held any more");
+    assert_eq!(bench.end().holds[0].cause, Some(Cause::Watchdog { limit_ns: 1_000_000 }));
+}
+
+#[test]
+fn each_attempt_starts_fresh() {
+    let mut bench = Bench::racing(Arm::Forced);
+    bench.arrive(1, Op::Write, VICTIM);
+    bench.end();
+    bench.control(Command::Begin { attempt: 2, arm: Arm::Forced, watchdog_ns: None });
+    bench.arrive(2, Op::Write, VICTIM);
+    assert_eq!(completed(&bench.done(2)), [2], "places are not bound any more");
+    assert_eq!(completed(&bench.done(1)), [1], "what an earlier attempt left in the drive is no point");
+    assert!(bench.end().points.values().all(|point| point.request.is_none()));
+}
+
+#[test]
+fn ending_an_attempt_releases_what_it_holds_before_it_is_answered() {
+    let mut bench = Bench::racing(Arm::Forced);
+    bench.arrive(1, Op::Write, VICTIM);
+    bench.done(1);
+    let actions = bench.call(Source::Control, Command::End);
+    assert!(matches!(actions[0], Action::Complete(RequestId(1), Status::Ok)));
+    assert!(matches!(actions[1], Action::Reply(_, Answer::Report(_))));
+    assert_eq!(bench.releases(), [("A", Gate::Complete, &Cause::AttemptEnd)]);
+}
+
+#[test]
+fn a_hold_at_submit_keeps_the_request_from_the_drive() {
+    let policy = "[event]\ngo = \"control\"\n[point]\nF = { op = \"flush\", nth = 2 }\n[[hold]]\ngate = \"F.submit\"\nuntil = \"control.go\"\n";
+    let mut bench = Bench::new(policy);
+    bench.control(Command::Begin { attempt: 1, arm: Arm::Forced, watchdog_ns: None });
+    let submits = |actions: &[Action]| actions.iter().any(|action| matches!(action, Action::Submit(_)));
+    assert!(submits(&bench.arrive(1, Op::Flush, 0)), "the first flush is not the point");
+    assert!(!submits(&bench.arrive(2, Op::Flush, 0)));
+    let actions = bench.call(Source::Control, Command::Emit { event: "go".to_owned(), detail: None });
+    assert_eq!(actions[0], Action::Submit(RequestId(2)));
+    assert!(matches!(actions[1], Action::Reply(_, Answer::Done)), "the answer comes after the effect");
+}
+
+#[test]
+fn any_and_all_wait_for_what_they_say() {
+    let policy = r#"
+        [event]
+        one = "control"
+        two = "control"
+        [point]
+        W = { op = "write" }
+        R = { op = "read" }
+        [[hold]]
+        gate = "W.complete"
+        until = { all = ["control.one", "control.two"] }
+        [[hold]]
+        gate = "R.complete"
+        until = { any = ["control.two", "W.completed"] }
+    "#;
+    let mut bench = Bench::new(policy);
+    bench.control(Command::Begin { attempt: 1, arm: Arm::Forced, watchdog_ns: None });
+    for (id, op) in [(1, Op::Write), (2, Op::Read)] {
+        bench.arrive(id, op, 0);
+        bench.done(id);
+    }
+    let emit = |event: &str| Command::Emit { event: event.to_owned(), detail: None };
+    assert_eq!(completed(&bench.call(Source::Control, emit("one"))), [0; 0]);
+    assert_eq!(completed(&bench.call(Source::Guest, emit("two"))), [0; 0], "guest.two is another event");
+    assert_eq!(completed(&bench.call(Source::Control, emit("two"))), [1, 2], "oldest first");
+}
+
+#[test]
+fn awaits_are_answered_when_true_and_refused_when_their_attempt_ends() {
+    let mut bench = Bench::racing(Arm::Control);
+    let until = |event: &str| Command::Await { until: ExprText::Event(event.to_owned()) };
+    assert_eq!(bench.guest(until("A.done")), None, "not yet");
+    bench.arrive(1, Op::Write, VICTIM);
+    assert_eq!(answer(bench.done(1)), Some(Answer::Done));
+    assert_eq!(bench.guest(until("A.done")), Some(Answer::Done), "what has happened has happened");
+    assert_eq!(bench.guest(until("R.done")), None);
+    let actions = bench.call(Source::Control, Command::End);
+    assert!(actions.iter().any(|action| matches!(action, Action::Reply(_, Answer::Error { .. }))));
+    assert!(
+        matches!(bench.guest(until("B.done")), Some(Answer::Error { message }) if message.contains("unknown point `B`"))
+    );
+}
+
+#[test]
+fn a_guest_learns_of_the_next_attempt_and_cannot_steer() {
+    let mut bench = Bench::new(RACE);
+    assert_eq!(bench.guest(Command::NextAttempt { after: 0 }), None);
+    let actions =
+        bench.call(Source::Control, Command::Begin { attempt: 1, arm: Arm::Forced, watchdog_ns: None });
+    let told = Answer::Attempt { attempt: 1, arm: Arm::Forced };
+    assert!(actions.iter().any(|action| matches!(action, Action::Reply(_, answer) if *answer == told)));
+    for steering in [Command::End, Command::Held, Command::Release { request: None, point: None }] {
+        assert!(matches!(bench.guest(steering), Some(Answer::Error { .. })));
+    }
+}
+
+#[test]
+fn held_requests_are_listed_and_released_by_hand() {
+    let mut bench = Bench::racing(Arm::Forced);
+    bench.arrive(1, Op::Write, VICTIM);
+    bench.done(1);
+    let Some(Answer::Held { requests }) = bench.control(Command::Held) else { panic!("no list") };
+    assert_eq!((requests[0].point.as_str(), requests[0].until.as_str()), ("A", "R.arrived"));
+    let release = Command::Release { request: Some(RequestId(1)), point: None };
+    let actions = bench.call(Source::Control, release.clone());
+    assert_eq!(completed(&actions), [1]);
+    assert!(
+        matches!(bench.control(release), Some(Answer::Error { message }) if message.contains("#1 is not held"))
+    );
+}
+
+#[test]
+fn a_stopped_ring_lets_its_requests_go_on_at_both_gates() {
+    let mut bench = Bench::racing(Arm::Forced);
+    bench.arrive(1, Op::Write, VICTIM);
+    bench.step(Input::RingStopped { queue: 0 });
+    assert_eq!(completed(&bench.done(1)), [1], "not held: the guest waits for its ring to stop");
+    assert_eq!(bench.engine.in_flight(0), 0);
+}
+
+#[test]
+fn what_is_given_up_is_accounted_for_and_never_completes() {
+    let mut bench = Bench::racing(Arm::Forced);
+    bench.arrive(1, Op::Write, VICTIM);
+    bench.done(1);
+    bench.arrive(2, Op::Write, 0);
+    let actions = bench.step(Input::Abandon(Abandon::Disconnect));
+    assert!(
+        actions.contains(&Action::Abandon(RequestId(1))) && actions.contains(&Action::Abandon(RequestId(2)))
+    );
+    let stages: Vec<Stage> = bench
+        .records
+        .iter()
+        .filter_map(|record| match record {
+            Record::Abandoned { stage, .. } => Some(*stage),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(stages, [Stage::HeldAtComplete, Stage::Submitted]);
+    assert_eq!(completed(&bench.done(2)), [0; 0]);
+}
+
+#[test]
+fn a_loaded_policy_is_armed_at_once_and_replacing_it_releases() {
+    let policy = "[event]\ngo = \"control\"\n[point]\nW = { op = \"write\" }\n[[hold]]\ngate = \"W.complete\"\nuntil = \"control.go\"\n";
+    let mut bench = Bench { engine: Engine::new(), now: 0, token: 0, records: Vec::new() };
+    bench.engine.load(0, Policy::parse("p", policy).expect("a good policy"));
+    bench.arrive(1, Op::Write, 0);
+    assert_eq!(completed(&bench.done(1)), [0; 0]);
+    let bad = Command::Load { policy: "nonsense".to_owned(), origin: "x".to_owned(), armed: true };
+    assert!(matches!(bench.control(bad), Some(Answer::Error { .. })));
+    assert_eq!(bench.releases(), [], "a bad policy replaces nothing");
+    let load = Command::Load { policy: policy.to_owned(), origin: "p".to_owned(), armed: true };
+    assert_eq!(completed(&bench.call(Source::Control, load)), [1]);
+    assert_eq!(bench.releases(), [("W", Gate::Complete, &Cause::PolicyReplaced)]);
+}
+
+#[test]
+fn attempts_begin_and_end_in_turn() {
+    let mut bench = Bench::new(RACE);
+    let begin = |attempt| Command::Begin { attempt, arm: Arm::Control, watchdog_ns: None };
+    assert!(matches!(bench.control(Command::End), Some(Answer::Error { .. })));
+    assert_eq!(bench.control(begin(5)), Some(Answer::Done));
+    assert!(
+        matches!(bench.control(begin(6)), Some(Answer::Error { message }) if message.contains("has not ended"))
+    );
+    bench.end();
+    assert!(
+        matches!(bench.control(begin(5)), Some(Answer::Error { message }) if message.contains("does not follow"))
+    );
+}
