@@ -1,0 +1,54 @@
+//! Leaving a process behind in the background.
+
+use crate::failure::Failure;
+use nix::libc;
+use nix::unistd::{self, ForkResult};
+use std::fs::OpenOptions;
+
+/// On which side of the fork the caller finds itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The process that was started by the script; it should end.
+    Caller,
+    /// The one that stays.
+    Background,
+}
+
+/// What becomes of standard error in the background.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Streams {
+    /// It stays, for whoever watches the console.
+    KeepError,
+    /// It is closed as well, so that `$(…)` in a script ends.
+    Close,
+}
+
+/// Forks. What stays has a session of its own and does not keep the script's input and output open.
+///
+/// Call it only while the process has one thread.
+pub fn into_background(streams: Streams) -> Result<Side, Failure> {
+    // SAFETY: `stay` starts no threads, so the child may do whatever its parent could.
+    let fork = unsafe { unistd::fork() }.map_err(|error| Failure::of("fork", error))?;
+    if let ForkResult::Parent { .. } = fork {
+        return Ok(Side::Caller);
+    }
+    unistd::setsid().map_err(|error| Failure::of("setsid", error))?;
+    let null = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .map_err(|error| Failure::of("/dev/null", error))?;
+    unistd::dup2_stdin(&null).map_err(|error| Failure::of("/dev/null", error))?;
+    unistd::dup2_stdout(&null).map_err(|error| Failure::of("/dev/null", error))?;
+    if streams == Streams::Close {
+        unistd::dup2_stderr(&null).map_err(|error| Failure::of("/dev/null", error))?;
+    }
+    Ok(Side::Background)
+}
+
+/// Closes the files that the script had open and did not mean for this process, so that one which stays in the
+/// background does not keep them open. Call it before anything is opened.
+pub fn close_inherited_files() {
+    // SAFETY: nothing has been opened in this process yet, so it owns no descriptor above standard error.
+    unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) };
+}

@@ -1,0 +1,100 @@
+//! `blkstay log`: prints a journal.
+
+use crate::cli::{Log, LogFormat};
+use anyhow::{Context, Result};
+use blkstay_engine::journal::{Cause, Line, Record};
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Write};
+use std::process::ExitCode;
+
+/// Prints every record. A line that is none is called out on standard error, and the rest is printed.
+///
+/// # Errors
+/// The journal cannot be read, or standard output cannot be written.
+pub fn log(args: &Log) -> Result<ExitCode> {
+    let path = args.journal.display();
+    let file = File::open(&args.journal).with_context(|| format!("{path}: cannot open it"))?;
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut bad = 0;
+    for (number, bytes) in BufReader::new(file).split(b'\n').enumerate() {
+        let bytes = bytes.with_context(|| format!("{path}: cannot read it"))?;
+        match serde_json::from_slice::<Line>(&bytes) {
+            Ok(line) => match print(&mut out, &line, args.format) {
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+                printed => printed.context("cannot write standard output")?,
+            },
+            Err(error) => {
+                bad += 1;
+                eprintln!("{path}:{}: not a journal's line: {error}", number + 1);
+            }
+        }
+    }
+    match out.flush() {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write standard output")
+        }
+        _ => Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+    }
+}
+
+fn print(out: &mut impl Write, line: &Line, format: LogFormat) -> std::io::Result<()> {
+    match format {
+        LogFormat::Jsonl => writeln!(out, "{}", serde_json::to_string(line)?),
+        LogFormat::Text => writeln!(out, "{:>14.6}  {}", line.t as f64 / 1e9, words(&line.record)),
+    }
+}
+
+fn words(record: &Record) -> String {
+    match record {
+        Record::Journal { version, image, image_bytes } => {
+            format!("journal    version {version}, image {image}, {image_bytes} bytes")
+        }
+        Record::Policy { origin, armed, .. } => {
+            format!("policy     {origin}{}", if *armed { ", armed" } else { "" })
+        }
+        Record::Connected => "guest      connected".to_owned(),
+        Record::Disconnected => "guest      disconnected".to_owned(),
+        Record::AttemptBegan { attempt, arm, .. } => format!("attempt    {attempt} began, {arm}"),
+        Record::AttemptEnded { attempt } => format!("attempt    {attempt} ended"),
+        Record::Verdict { attempt, outcome, why } => {
+            format!("verdict    attempt {attempt}: {outcome}: {why}")
+        }
+        Record::Arrived { request, point } => {
+            let point = point.as_ref().map(|point| format!(", point {point}")).unwrap_or_default();
+            let (id, op, range) = (request.id, request.op, request.range);
+            format!("arrived    {id} {op} {}+{} queue {}{point}", range.offset, range.length, request.queue)
+        }
+        Record::Submitted { id } => format!("submitted  {id}"),
+        Record::Done { id, status } => format!("done       {id} {status}"),
+        Record::Completed { id, status } => format!("completed  {id} {status}"),
+        Record::Abandoned { id, stage, why } => format!("abandoned  {id} {stage:?}, {why:?}"),
+        Record::Held { id, point, gate, until, .. } => {
+            format!("held       {id} at {point}.{gate} until {until}")
+        }
+        Record::Released { id, point, gate, cause } => {
+            format!("released   {id} from {point}.{gate}: {}", cause_words(cause))
+        }
+        Record::Bound { place, range } => format!("bound      {place} = {}+{}", range.offset, range.length),
+        Record::Event { source, event, detail } => {
+            let detail = detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+            format!("event      {source}.{event}{detail}")
+        }
+        Record::Report { name, value } => format!("report     {name} = {value}"),
+        Record::Log { line } => format!("kernel     {line}"),
+        Record::Finished { exit } => format!("finished   exit status {exit}"),
+        Record::BadRequest { queue, why } => format!("bad        queue {queue}: {why}"),
+        Record::Stopped => "stopped".to_owned(),
+    }
+}
+
+fn cause_words(cause: &Cause) -> String {
+    match cause {
+        Cause::Until { event } => event.clone(),
+        Cause::Watchdog { limit_ns } => format!("watchdog after {} ms", limit_ns / 1_000_000),
+        Cause::WatchdogOf { gate } => format!("the watchdog of {gate}"),
+        Cause::Hand => "by hand".to_owned(),
+        Cause::AttemptEnd => "the attempt ended".to_owned(),
+        Cause::PolicyReplaced => "the policy was replaced".to_owned(),
+        Cause::RingStop => "the guest stopped the ring".to_owned(),
+    }
+}

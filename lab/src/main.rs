@@ -1,0 +1,26 @@
+//! `blkstay`: checks policies, runs cases in guests, judges verdicts.
+
+use blkstay_lab::cli::{Cli, Command};
+use blkstay_lab::{check, log, run};
+use clap::Parser;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("BLKSTAY_LOG").unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    let done = match &cli.command {
+        Command::Check(args) => check::check(args),
+        Command::Run(args) => run::run(args),
+        Command::Log(args) => log::log(args),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("blkstay: {error:#}");
+        ExitCode::FAILURE
+    })
+}

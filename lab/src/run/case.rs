@@ -1,0 +1,66 @@
+//! A case: its policy and the script that its guest runs.
+
+use anyhow::{Context, Result, anyhow, bail};
+use blkstay_engine::policy::{self, Policy};
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+/// A case that is ready to run.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// Its name: the policy's file name without `.toml`.
+    pub name: String,
+    /// Its policy.
+    pub policy: Policy,
+    /// What the policy says about running it.
+    pub recipe: policy::Case,
+    /// Text of the guest script.
+    pub script: String,
+}
+
+impl Case {
+    /// Finds a case by the path of its policy, or by its name in `policies/`.
+    ///
+    /// # Errors
+    /// There is none, its policy has mistakes, it has no `[case]`, or its script is missing.
+    pub fn find(wanted: &Path) -> Result<Case> {
+        let path = policy_path(wanted)?;
+        let origin = path.display().to_string();
+        let text = std::fs::read_to_string(&path).with_context(|| format!("{origin}: cannot read it"))?;
+        let colour = std::io::stderr().is_terminal();
+        let policy = Policy::parse(&origin, &text)
+            .map_err(|mistakes| anyhow!("the policy has mistakes\n{}", mistakes.render(colour)))?;
+        let Some(recipe) = policy.case.clone() else {
+            bail!("{origin}: it has no [case], so there is nothing to run; use it with `blkstayd --policy`");
+        };
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let script = read_script(&path, &recipe.guest)?;
+        Ok(Case { name, policy, recipe, script })
+    }
+}
+
+fn policy_path(wanted: &Path) -> Result<PathBuf> {
+    if wanted.is_file() {
+        return Ok(wanted.to_owned());
+    }
+    let named = Path::new("policies").join(wanted).with_extension("toml");
+    if wanted.components().count() == 1 && named.is_file() {
+        return Ok(named);
+    }
+    bail!("{}: no such policy file, nor is there {}", wanted.display(), named.display())
+}
+
+/// Scripts are beside the policy, or in `guest-scripts` beside its directory.
+fn read_script(policy: &Path, name: &str) -> Result<String> {
+    let directory = policy.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let places = [directory.join(name), directory.join("../guest-scripts").join(name)];
+    let Some(path) = places.iter().find(|path| path.is_file()) else {
+        bail!(
+            "{}: its guest script `{name}` is neither {} nor {}",
+            policy.display(),
+            places[0].display(),
+            places[1].display()
+        );
+    };
+    std::fs::read_to_string(path).with_context(|| format!("{}: cannot read it", path.display()))
+}

@@ -1,0 +1,228 @@
+//! The result of a run as programs read it; docs/run.md describes each field. Fields are only added.
+
+use super::accel::Accel;
+use super::case::Case;
+use super::experiment::{Experiment, Judged};
+use super::judge::{self, Seen};
+use crate::kernel::Kernel;
+use anyhow::{Context, Result};
+use blkstay_engine::journal::{Arm, Outcome};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// A run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Document {
+    /// Name of the case.
+    pub case: String,
+    /// One for each `--kernel`, in that order.
+    pub kernels: Vec<KernelResult>,
+}
+
+/// A case on a kernel.
+#[derive(Clone, Debug, Serialize)]
+pub struct KernelResult {
+    /// What the guest's `uname -r` said; if it never came to that, what the image's header says.
+    pub kernel: String,
+    /// As it was written after `--kernel`.
+    pub spec: String,
+    /// Package and version, for Debian's kernels.
+    pub package: Option<String>,
+    /// How the guest was run.
+    pub accel: Accel,
+    /// The verdict.
+    pub verdict: Outcome,
+    /// The arm in which nothing is held.
+    pub control: Control,
+    /// The arm in which holds hold.
+    pub forced: Forced,
+    /// Wall-clock time of it all, in seconds.
+    pub seconds: f64,
+    /// What was odd: why attempts were lost or missed, each once.
+    pub notes: Vec<String>,
+}
+
+/// The control arm.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Control {
+    /// Attempts asked for.
+    pub attempts: u64,
+    /// Those in which every point was reached.
+    pub reached: u64,
+    /// Those with a sign of the symptom.
+    pub symptoms: u64,
+    /// Those that missed a point.
+    pub missed: u64,
+    /// Those that were lost.
+    pub lost: u64,
+    /// Attempts in which each sign was seen.
+    pub signs: BTreeMap<String, u64>,
+}
+
+/// The forced arm.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Forced {
+    /// Attempts asked for.
+    pub attempts: u64,
+    /// Those that showed the symptom.
+    pub open: u64,
+    /// Those whose guest would not go on.
+    pub closed: u64,
+    /// Those whose order was forced without a symptom.
+    pub survived: u64,
+    /// Those that missed a point.
+    pub missed: u64,
+    /// Those that were lost, or not made because the guest was lost before.
+    pub lost: u64,
+    /// Attempts in which each sign was seen.
+    pub signs: BTreeMap<String, u64>,
+    /// Attempts in which a sign could not be seen because the kernel had fallen silent.
+    pub muted: BTreeMap<String, u64>,
+    /// Watchdog of every hold, in milliseconds, as derived from the control arm.
+    pub watchdog_ms: Option<u64>,
+    /// Each order of the points' events that came up, with the number of attempts that had it.
+    pub orders: Vec<Order>,
+}
+
+/// An order of events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Order {
+    /// Names of events, in order.
+    pub events: Vec<String>,
+    /// Attempts that had it.
+    pub attempts: u64,
+}
+
+impl Document {
+    /// A document without kernels.
+    pub fn new(case: &str) -> Document {
+        Document { case: case.to_owned(), kernels: Vec::new() }
+    }
+}
+
+impl KernelResult {
+    /// Counts what an experiment showed. Attempts that were asked for and not made are lost.
+    pub fn new(
+        case: &Case,
+        kernel: &Kernel,
+        accel: Accel,
+        times: u64,
+        run: &Experiment,
+        took: Duration,
+    ) -> KernelResult {
+        let (control, forced) = (Control::new(case, times, run), Forced::new(case, times, run));
+        let outcomes = |arm, lost| {
+            let made = run.arm(arm).map(|judged| judged.outcome);
+            let not_made = std::iter::repeat_n(Outcome::Lost, usize::from(lost > 0));
+            made.chain(not_made).collect::<Vec<_>>()
+        };
+        let verdict =
+            judge::kernel(&outcomes(Arm::Control, control.lost), &outcomes(Arm::Forced, forced.lost));
+        KernelResult {
+            kernel: run.release.clone().or(kernel.release.clone()).unwrap_or_else(|| kernel.spec.clone()),
+            spec: kernel.spec.clone(),
+            package: kernel.package.clone(),
+            accel,
+            verdict,
+            control,
+            forced,
+            seconds: (took.as_secs_f64() * 10.0).round() / 10.0,
+            notes: notes(run),
+        }
+    }
+}
+
+impl Control {
+    fn new(case: &Case, times: u64, run: &Experiment) -> Control {
+        let count = |outcome| run.arm(Arm::Control).filter(|judged| judged.outcome == outcome).count() as u64;
+        let (reached, missed) = (count(Outcome::Reached), count(Outcome::Missed));
+        let symptoms =
+            run.arm(Arm::Control).filter(|judged| judged.signs.contains(&Seen::Yes)).count() as u64;
+        Control {
+            attempts: times,
+            reached,
+            symptoms,
+            missed,
+            lost: times - reached - missed,
+            signs: count_signs(case, run, Arm::Control, Seen::Yes),
+        }
+    }
+}
+
+impl Forced {
+    fn new(case: &Case, times: u64, run: &Experiment) -> Forced {
+        let count = |outcome| run.arm(Arm::Forced).filter(|judged| judged.outcome == outcome).count() as u64;
+        let [open, closed, survived, missed] =
+            [Outcome::Open, Outcome::Closed, Outcome::Survived, Outcome::Missed].map(count);
+        let mut muted = count_signs(case, run, Arm::Forced, Seen::Muted);
+        muted.retain(|_, count| *count > 0);
+        Forced {
+            attempts: times,
+            open,
+            closed,
+            survived,
+            missed,
+            lost: times - open - closed - survived - missed,
+            signs: count_signs(case, run, Arm::Forced, Seen::Yes),
+            muted,
+            watchdog_ms: run.watchdog_ns.map(|watchdog| watchdog / 1_000_000),
+            orders: orders(case, run),
+        }
+    }
+}
+
+fn count_signs(case: &Case, run: &Experiment, arm: Arm, wanted: Seen) -> BTreeMap<String, u64> {
+    let count =
+        |index: usize| run.arm(arm).filter(|judged| judged.signs.get(index) == Some(&wanted)).count() as u64;
+    case.policy.signs.iter().enumerate().map(|(index, sign)| (sign.name.clone(), count(index))).collect()
+}
+
+/// Orders of the points' events in the forced arm, the most frequent first.
+fn orders(case: &Case, run: &Experiment) -> Vec<Order> {
+    let is_point =
+        |event: &str| event.split_once('.').is_some_and(|(owner, _)| case.policy.point(owner).is_some());
+    let mut found: Vec<Order> = Vec::new();
+    for report in run.arm(Arm::Forced).filter_map(|judged| judged.report.as_ref()) {
+        let events = report.events.iter().map(|event| event.event.clone()).filter(|name| is_point(name));
+        let events: Vec<String> = events.collect();
+        match found.iter_mut().find(|order| order.events == events) {
+            Some(order) => order.attempts += 1,
+            None => found.push(Order { events, attempts: 1 }),
+        }
+    }
+    found.sort_by_key(|order| std::cmp::Reverse(order.attempts));
+    found
+}
+
+fn notes(run: &Experiment) -> Vec<String> {
+    let odd = |judged: &&Judged| matches!(judged.outcome, Outcome::Lost | Outcome::Missed);
+    let mut notes: Vec<String> = Vec::new();
+    for judged in run.attempts.iter().filter(odd) {
+        let note = format!("{} attempt {}: {}", judged.arm, judged.outcome, judged.why);
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+    notes
+}
+
+/// Writes every attempt's report to `attempts.jsonl` in a kept directory.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write_attempts(keep: &Path, run: &Experiment) -> Result<()> {
+    let mut lines = String::new();
+    for judged in &run.attempts {
+        let line = serde_json::json!({
+            "arm": judged.arm,
+            "outcome": judged.outcome,
+            "why": judged.why,
+            "report": judged.report,
+        });
+        lines += &format!("{line}\n");
+    }
+    let path = keep.join("attempts.jsonl");
+    std::fs::write(&path, lines).with_context(|| format!("{}: cannot write it", path.display()))
+}

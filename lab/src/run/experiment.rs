@@ -1,0 +1,159 @@
+//! All attempts of a case in one guest: the control arm, then the forced arm.
+
+use super::case::Case;
+use super::guest::Guest;
+use super::judge::{self, Boot, Seen};
+use super::progress::Progress;
+use anyhow::{Context, Result, bail};
+use blkstay_engine::control::Command;
+use blkstay_engine::journal::{Arm, Outcome};
+use blkstay_engine::report::AttemptReport;
+use blkstay_engine::request::Nanos;
+use std::time::Duration;
+
+/// How long a guest may take to boot before it counts as lost.
+const BOOT_LIMIT: Duration = Duration::from_secs(180);
+
+/// How long an attempt may take before the guest counts as lost, beside what its holds may take.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(60);
+
+/// Bounds of the watchdog that is derived from the control arm.
+const WATCHDOG_NS: std::ops::RangeInclusive<Nanos> = 400_000_000..=30_000_000_000;
+
+/// How many times longer than the slowest control attempt a forced one may take to go on. A guest
+/// that is merely slow must not look like one that waits in a circle.
+const PATIENCE: u64 = 8;
+
+/// What an attempt showed.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// Its arm.
+    pub arm: Arm,
+    /// What it showed.
+    pub outcome: Outcome,
+    /// Why, in words.
+    pub why: String,
+    /// What was seen of each sign.
+    pub signs: Vec<Seen>,
+    /// What the daemon reports of it; none if the guest was lost.
+    pub report: Option<AttemptReport>,
+}
+
+/// Everything that one guest showed.
+#[derive(Clone, Debug, Default)]
+pub struct Experiment {
+    /// What the guest's `uname -r` says, if it came that far.
+    pub release: Option<String>,
+    /// Attempts in the order in which they were made.
+    pub attempts: Vec<Judged>,
+    /// Watchdog of the forced arm.
+    pub watchdog_ns: Option<Nanos>,
+}
+
+impl Experiment {
+    /// Attempts of one arm.
+    pub fn arm(&self, arm: Arm) -> impl Iterator<Item = &Judged> {
+        self.attempts.iter().filter(move |attempt| attempt.arm == arm)
+    }
+}
+
+/// Runs `times` attempts in each arm and ends the guest.
+///
+/// # Errors
+/// The guest cannot run the case (a kernel without ext4, say), or the daemon is gone.
+pub async fn run(mut guest: Guest, case: &Case, times: u64, progress: &Progress) -> Result<Experiment> {
+    let mut experiment = Experiment::default();
+    let ready = boot(&mut guest, &mut experiment).await;
+    if let Err(error) = ready {
+        guest.end().await;
+        return Err(error);
+    }
+    if experiment.attempts.is_empty() {
+        attempts(&mut guest, case, times, &mut experiment, progress).await?;
+    }
+    guest.end().await;
+    Ok(experiment)
+}
+
+/// Waits until the guest is ready for attempts, and hears what kernel it runs.
+async fn boot(guest: &mut Guest, experiment: &mut Experiment) -> Result<()> {
+    let ready = guest.reach("guest.ready", BOOT_LIMIT).await?;
+    let report = guest.client.status().await.context("the daemon is gone")?;
+    experiment.release = report.reports.get("kernel").cloned();
+    if let Some(problem) = report.reports.get("problem") {
+        bail!("the guest cannot run the case: {problem}");
+    }
+    if ready.is_none() {
+        let why = format!("the guest did not come up; its last words: {}", guest.last_words());
+        experiment.attempts.push(lost(Arm::Control, why));
+    }
+    Ok(())
+}
+
+fn lost(arm: Arm, why: String) -> Judged {
+    Judged { arm, outcome: Outcome::Lost, why, signs: Vec::new(), report: None }
+}
+
+async fn attempts(
+    guest: &mut Guest,
+    case: &Case,
+    times: u64,
+    experiment: &mut Experiment,
+    progress: &Progress,
+) -> Result<()> {
+    progress.count(2 * times);
+    let mut boot = Boot::default();
+    for number in 1..=2 * times {
+        let arm = if number <= times { Arm::Control } else { Arm::Forced };
+        if number == times + 1 {
+            experiment.watchdog_ns = Some(watchdog(experiment));
+        }
+        progress.say(&format!("{} on {}", arm, experiment.release.as_deref().unwrap_or("?")));
+        let judged = attempt(guest, case, number, arm, experiment.watchdog_ns, &mut boot).await?;
+        progress.step();
+        let gone = judged.report.is_none();
+        experiment.attempts.push(judged);
+        if gone {
+            break;
+        }
+    }
+    progress.uncount();
+    Ok(())
+}
+
+async fn attempt(
+    guest: &mut Guest,
+    case: &Case,
+    number: u64,
+    arm: Arm,
+    watchdog_ns: Option<Nanos>,
+    boot: &mut Boot,
+) -> Result<Judged> {
+    let limit = ATTEMPT_LIMIT + Duration::from_nanos(watchdog_ns.unwrap_or(0));
+    guest.client.begin(number, arm, watchdog_ns).await?;
+    let finished = guest.reach("attempt.finished", limit).await?;
+    let report = guest.client.end().await?;
+    let judged = match finished {
+        Some(()) => {
+            let signs = judge::signs(&case.policy, &report, boot);
+            let (outcome, why) = judge::attempt(&report, &signs);
+            Judged { arm, outcome, why, signs, report: Some(report) }
+        }
+        None => lost(arm, format!("the guest died or fell silent; its last words: {}", guest.last_words())),
+    };
+    let (outcome, why) = (judged.outcome, judged.why.clone());
+    guest.client.call(Command::Verdict { attempt: number, outcome, why }).await?;
+    Ok(judged)
+}
+
+/// From how long the control arm took between a point reaching a gate and the event that would have
+/// ended its hold, and from how long its attempts took as a whole.
+fn watchdog(experiment: &Experiment) -> Nanos {
+    let reports = experiment.arm(Arm::Control).filter_map(|judged| judged.report.as_ref());
+    let waited = reports.flat_map(|report| &report.holds).filter_map(|hold| {
+        let (reached, came) = (hold.reached_ns?, hold.true_ns?);
+        Some(came.saturating_sub(reached))
+    });
+    let longest = waited.max().unwrap_or(0);
+    longest.saturating_mul(PATIENCE).clamp(*WATCHDOG_NS.start(), *WATCHDOG_NS.end())
+}

@@ -1,0 +1,217 @@
+//! One guest on one disk: a daemon, a QEMU, and the words between them and the lab.
+
+use super::accel::{self, Accel};
+use super::case::Case;
+use super::client::Client;
+use super::daemon::{Daemon, Sockets, on_path};
+use super::progress::Progress;
+use super::{disk, initramfs, process};
+use crate::kernel::{Cache, Kernel, Need};
+use anyhow::{Context, Result, anyhow, ensure};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+/// Memory of a guest, in megabytes.
+const MEMORY_MB: u32 = 512;
+
+/// Processors of a guest.
+const CPUS: u32 = 2;
+
+/// What the guest's kernel is told. It panics into a reboot, which ends QEMU.
+const COMMAND_LINE: &str =
+    "console=ttyS0 quiet panic=-1 oops=panic mitigations=off audit=0 selinux=0 apparmor=0";
+
+/// How long QEMU and the daemon may take to end.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A guest that has been started. Dropping it ends it.
+pub struct Guest {
+    /// The lab's connection to the daemon.
+    pub client: Client,
+    qemu: Child,
+    daemon: Daemon,
+    accel: Accel,
+    directory: Directory,
+    /// Sockets get a short path of their own: a kept directory's may be too long for one.
+    _sockets: TempDir,
+}
+
+/// Where a guest's files are: kept for the user, or gone with the guest.
+enum Directory {
+    Kept(PathBuf),
+    Temporary(TempDir),
+}
+
+impl Directory {
+    fn make(keep: Option<&Path>) -> Result<Directory> {
+        match keep {
+            Some(path) => {
+                std::fs::create_dir_all(path)
+                    .with_context(|| format!("{}: cannot make it", path.display()))?;
+                // An earlier run's journal would be appended to.
+                for name in ["journal", "console.log", "attempts.jsonl"] {
+                    let old = path.join(name);
+                    ensure!(
+                        !old.exists(),
+                        "{}: an earlier run's file is there; choose another directory",
+                        old.display()
+                    );
+                }
+                Ok(Directory::Kept(path.to_owned()))
+            }
+            None => {
+                Ok(Directory::Temporary(TempDir::with_prefix("blkstay-").context("no temporary directory")?))
+            }
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Directory::Kept(path) => path,
+            Directory::Temporary(directory) => directory.path(),
+        }
+    }
+}
+
+impl Guest {
+    /// Makes the disk, starts the daemon and boots the guest; does not wait for it.
+    ///
+    /// # Errors
+    /// Something that is needed is missing; the message says what.
+    pub async fn start(
+        case: &Case,
+        kernel: &Kernel,
+        cache: &Cache,
+        keep: Option<&Path>,
+        progress: &Progress,
+    ) -> Result<Guest> {
+        let program = qemu()?;
+        let directory = Directory::make(keep)?;
+        let at = |name: &str| directory.path().join(name);
+        let modules = kernel.need(&needs(&case.recipe.image.filesystem))?;
+        initramfs::write(&at("initramfs"), &modules, &case.script)?;
+        disk::make(&case.recipe.image, &at("disk.img")).await?;
+        progress.say("choosing between KVM and emulation");
+        let accel = accel::choose(cache, &kernel.image, &at("initramfs")).await;
+
+        let sockets_at = TempDir::with_prefix("blkstay-").context("no temporary directory")?;
+        let sockets = Sockets::within(sockets_at.path());
+        let daemon = Daemon::start(&at("disk.img"), &at("journal"), &sockets).await?;
+        let mut client = Client::connect(&sockets.control).await?;
+        client.load(&case.policy.origin, &case.policy.text).await?;
+        progress.say(&format!("booting {} ({accel})", kernel.release.as_deref().unwrap_or(&kernel.spec)));
+        let mut command = process::tied(&program);
+        command.args(machine(accel)).args(disk_and_port(&sockets));
+        command.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(at("initramfs"));
+        command.args(["-append", COMMAND_LINE]);
+        let qemu = spawn(command, &at("console.log"), &at("qemu.log"))?;
+        Ok(Guest { client, qemu, daemon, accel, directory, _sockets: sockets_at })
+    }
+
+    /// How it runs.
+    pub fn accel(&self) -> Accel {
+        self.accel
+    }
+
+    /// Waits for something the guest has to do; `None` if it dies first, or takes longer than `limit`.
+    ///
+    /// # Errors
+    /// The daemon refuses or is gone.
+    pub async fn reach(&mut self, event: &str, limit: Duration) -> Result<Option<()>> {
+        tokio::select! {
+            reached = self.client.until(event) => reached.map(Some),
+            _ = self.qemu.wait() => Ok(None),
+            () = tokio::time::sleep(limit) => Ok(None),
+        }
+    }
+
+    /// The last lines on its console, for messages about guests that were lost.
+    pub fn last_words(&self) -> String {
+        let read = |name| std::fs::read(self.directory.path().join(name)).unwrap_or_default();
+        let said = [read("console.log"), read("qemu.log")].concat();
+        let said = String::from_utf8_lossy(&said);
+        let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        lines[lines.len().saturating_sub(3)..].join(" / ")
+    }
+
+    /// Ends it; its journal is complete then.
+    pub async fn end(mut self) {
+        process::end(&mut self.qemu, PATIENCE).await;
+        self.daemon.end().await;
+        if matches!(self.directory, Directory::Kept(_)) {
+            let _ = std::fs::remove_file(self.directory.path().join("initramfs"));
+        }
+    }
+}
+
+/// What a guest needs of its kernel.
+fn needs(filesystem: &str) -> Vec<Need> {
+    let filesystem = match filesystem {
+        "xfs" => Need::new("xfs", "CONFIG_XFS_FS"),
+        _ => Need::EXT4,
+    };
+    vec![Need::VIRTIO_PCI, Need::VIRTIO_CONSOLE, Need::VIRTIO_BLK, filesystem]
+}
+
+/// The emulator, from the `PATH`.
+///
+/// # Errors
+/// It is not installed.
+pub fn qemu() -> Result<PathBuf> {
+    let name = "qemu-system-x86_64";
+    on_path(name).ok_or_else(|| anyhow!("{name} is not installed; `make setup` installs it"))
+}
+
+/// The machine. Its memory is shared, as vhost-user needs it.
+fn machine(accel: Accel) -> Vec<OsString> {
+    let cpu = match accel {
+        Accel::Kvm => "host",
+        Accel::Tcg => "max",
+    };
+    let memory = format!("memory-backend-memfd,id=mem,size={MEMORY_MB}M,share=on");
+    let machine = format!("q35,accel={accel},memory-backend=mem");
+    let arguments = [
+        ["-machine", &machine],
+        ["-cpu", cpu],
+        ["-smp", &CPUS.to_string()],
+        ["-m", &MEMORY_MB.to_string()],
+        ["-object", &memory],
+        ["-display", "none"],
+    ];
+    let flags = ["-nodefaults", "-no-user-config", "-no-reboot"];
+    flags.iter().chain(arguments.iter().flatten()).map(OsString::from).collect()
+}
+
+/// The disk, and the port on which the guest talks to the daemon.
+fn disk_and_port(sockets: &Sockets) -> Vec<OsString> {
+    let chardev = |id: &str, path: &Path| {
+        let mut argument = OsString::from(format!("socket,id={id},path="));
+        argument.push(path);
+        argument
+    };
+    vec![
+        "-chardev".into(),
+        chardev("disk", &sockets.disk),
+        "-device".into(),
+        "vhost-user-blk-pci,chardev=disk,num-queues=1".into(),
+        "-device".into(),
+        "virtio-serial-pci".into(),
+        "-chardev".into(),
+        chardev("port", &sockets.guest),
+        "-device".into(),
+        "virtserialport,chardev=port,name=blkstay".into(),
+    ]
+}
+
+fn spawn(mut command: Command, console: &Path, errors: &Path) -> Result<Child> {
+    let mut argument = OsString::from("file:");
+    argument.push(console);
+    let errors = std::fs::File::create(errors).context("QEMU's error output cannot be kept")?;
+    command.arg("-serial").arg(argument);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
+    command.spawn().context("cannot start QEMU")
+}

@@ -1,0 +1,81 @@
+//! The guest's first and only root: busybox, `stay`, modules, `init` and the case's script.
+
+use super::daemon::on_path;
+use crate::kernel::Module;
+use anyhow::{Context, Result, bail};
+use cpio::newc::{Builder, ModeFileType, trailer};
+use object::Object;
+use object::read::File as ObjectFile;
+use std::io::Write;
+use std::path::Path;
+
+/// The guest's helper, built for this very version.
+const STAY: &[u8] = include_bytes!(env!("STAY"));
+
+/// What runs first in the guest.
+const INIT: &str = include_str!("../../../guest-scripts/init");
+
+/// Directories that `init` mounts things on or puts links into.
+const DIRECTORIES: [&str; 9] = ["bin", "sbin", "usr", "usr/bin", "usr/sbin", "dev", "proc", "sys", "run"];
+
+/// Writes an initramfs (a cpio archive in the "newc" form, as the kernel reads it).
+///
+/// # Errors
+/// No static busybox is found, or the archive cannot be written.
+pub fn write(path: &Path, modules: &[Module], script: &str) -> Result<()> {
+    let mut archive = Archive { out: Vec::new(), inode: 1 };
+    for directory in DIRECTORIES.iter().chain(&["mnt", "modules"]) {
+        archive.directory(directory)?;
+    }
+    archive.file("bin/busybox", &busybox()?, 0o755)?;
+    archive.file("bin/stay", STAY, 0o755)?;
+    archive.file("init", INIT.as_bytes(), 0o755)?;
+    archive.file("case.sh", script.as_bytes(), 0o644)?;
+    let mut order = String::new();
+    for module in modules {
+        let name = format!("modules/{}.ko", module.name);
+        archive.file(&name, &module.bytes, 0o644)?;
+        order += &format!("/{name}\n");
+    }
+    archive.file("modules/order", order.as_bytes(), 0o644)?;
+    let out = trailer(archive.out).context("initramfs")?;
+    std::fs::write(path, out).with_context(|| format!("{}: cannot write it", path.display()))
+}
+
+struct Archive {
+    out: Vec<u8>,
+    inode: u32,
+}
+
+impl Archive {
+    fn directory(&mut self, name: &str) -> Result<()> {
+        self.entry(name, ModeFileType::Directory, 0o755, &[])
+    }
+
+    fn file(&mut self, name: &str, bytes: &[u8], mode: u32) -> Result<()> {
+        self.entry(name, ModeFileType::Regular, mode, bytes)
+    }
+
+    fn entry(&mut self, name: &str, kind: ModeFileType, mode: u32, bytes: &[u8]) -> Result<()> {
+        let size =
+            u32::try_from(bytes.len()).with_context(|| format!("{name} is too large for an initramfs"))?;
+        let builder = Builder::new(name).ino(self.inode).mode(mode).set_mode_file_type(kind);
+        self.inode += 1;
+        let mut entry = builder.write(&mut self.out, size);
+        entry.write_all(bytes).and_then(|()| entry.finish()).with_context(|| format!("initramfs: {name}"))?;
+        Ok(())
+    }
+}
+
+/// A busybox that needs no libraries.
+fn busybox() -> Result<Vec<u8>> {
+    let Some(path) = on_path("busybox") else {
+        bail!("no busybox; `make setup` installs Debian's busybox-static");
+    };
+    let bytes = std::fs::read(&path).with_context(|| format!("{}: cannot read it", path.display()))?;
+    let file = ObjectFile::parse(&*bytes).with_context(|| format!("{}: not a program", path.display()))?;
+    if file.section_by_name(".interp").is_some() {
+        bail!("{} needs shared libraries; install a static one (Debian: busybox-static)", path.display());
+    }
+    Ok(bytes)
+}
