@@ -1,0 +1,30 @@
+# The commands a person needs; each does all of its own set-up on a machine that has none.
+
+CARGO ?= cargo
+export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
+
+.PHONY: help demo test build setup lint clean
+
+help: ## Say what can be made
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: build ## Open the ext4 race on a stock kernel, and see a later kernel close it
+	@scripts/demo
+
+test: build lint ## Run every test: unit, property, clients, guests
+	$(CARGO) test --release --workspace --locked
+
+build: setup ## Build blkstayd and blkstay into target/release
+	$(CARGO) build --release --locked
+
+setup: ## Install what is missing to build and to run guests (needs root or sudo if anything is)
+	@scripts/setup
+
+lint: setup ## Check the formatting and run clippy, where the toolchain has them
+	@if $(CARGO) fmt --version >/dev/null 2>&1; then $(CARGO) fmt --all --check; else echo "no rustfmt here: skipped"; fi
+	@if $(CARGO) clippy --version >/dev/null 2>&1; \
+	then $(CARGO) clippy --release --workspace --all-targets --locked -- --deny warnings; \
+	else echo "no clippy here: skipped"; fi
+
+clean: ## Remove what was built; the cache of kernels stays
+	$(CARGO) clean
