@@ -44,6 +44,8 @@ pub struct Kernel {
     pub release: Option<String>,
     /// Name and version of the package, for a `debian:` spec.
     pub package: Option<String>,
+    /// The version of a newer build of the series that was asked for, in Debian's security archive.
+    pub newer_in_security: Option<String>,
     modules: Option<ModuleTree>,
 }
 
@@ -60,8 +62,12 @@ pub fn resolve(spec: &str, cache: &Cache, progress: &dyn Fn(&str)) -> Result<Ker
         Spec::File(path) => Kernel::from_file(&path),
         Spec::Directory(path) => Kernel::from_directory(&path),
         Spec::Debian(query) => debian::resolve(&query, cache, progress).and_then(|unpacked| {
-            let package = Some(unpacked.package);
-            Kernel::from_directory(&unpacked.directory).map(|kernel| Kernel { package, ..kernel })
+            let (package, newer_in_security) = (Some(unpacked.package), unpacked.newer_in_security);
+            Kernel::from_directory(&unpacked.directory).map(|kernel| Kernel {
+                package,
+                newer_in_security,
+                ..kernel
+            })
         }),
     };
     let kernel = found.with_context(|| format!("kernel `{spec}`"))?;
@@ -94,6 +100,7 @@ impl Kernel {
             image: path.to_owned(),
             release: image.release,
             package: None,
+            newer_in_security: None,
             modules,
         })
     }

@@ -40,7 +40,7 @@ pub struct KernelResult {
     pub forced: Forced,
     /// Wall-clock time of it all, in seconds.
     pub seconds: f64,
-    /// What was odd: why attempts were lost or missed, each once.
+    /// What a reader should know: why attempts were lost or missed, each once; a newer build elsewhere.
     pub notes: Vec<String>,
 }
 
@@ -129,7 +129,7 @@ impl KernelResult {
             control,
             forced,
             seconds: (took.as_secs_f64() * 10.0).round() / 10.0,
-            notes: notes(run),
+            notes: notes(kernel, run),
         }
     }
 }
@@ -196,9 +196,12 @@ fn orders(case: &Case, run: &Experiment) -> Vec<Order> {
     found
 }
 
-fn notes(run: &Experiment) -> Vec<String> {
+fn notes(kernel: &Kernel, run: &Experiment) -> Vec<String> {
     let odd = |judged: &&Judged| matches!(judged.outcome, Outcome::Lost | Outcome::Missed);
     let mut notes: Vec<String> = Vec::new();
+    if let Some(newer) = &kernel.newer_in_security {
+        notes.push(format!("Debian's security archive has a newer build: --kernel debian:{newer}"));
+    }
     for judged in run.attempts.iter().filter(odd) {
         let note = format!("{} attempt {}: {}", judged.arm, judged.outcome, judged.why);
         if !notes.contains(&note) {

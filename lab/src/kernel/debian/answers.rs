@@ -26,18 +26,28 @@ pub struct Answer {
     directory: String,
     /// When the suites said so, in seconds since 1970.
     asked: u64,
+    newer_in_security: Option<String>,
 }
 
 impl Answer {
     /// The answer `build`, given now.
     pub fn new(build: &Build, now_s: u64) -> Answer {
-        Answer { package: build.image.title(), directory: directory(&build.image), asked: now_s }
+        Answer {
+            package: build.image.title(),
+            directory: directory(&build.image),
+            asked: now_s,
+            newer_in_security: build.newer_in_security.clone(),
+        }
     }
 
     /// None if the kernel is not in the cache any more.
     fn unpacked(&self, cache: &Cache) -> Option<Unpacked> {
         let directory = cache.path(&self.directory);
-        directory.is_dir().then(|| Unpacked { package: self.package.clone(), directory })
+        directory.is_dir().then(|| Unpacked {
+            package: self.package.clone(),
+            directory,
+            newer_in_security: self.newer_in_security.clone(),
+        })
     }
 }
 
@@ -65,7 +75,11 @@ impl Answers {
 
     /// Records an answer and returns what it stands for.
     pub fn record(&mut self, query: &Query, answer: Answer, cache: &Cache) -> Result<Unpacked> {
-        let unpacked = Unpacked { package: answer.package.clone(), directory: cache.path(&answer.directory) };
+        let unpacked = Unpacked {
+            package: answer.package.clone(),
+            directory: cache.path(&answer.directory),
+            newer_in_security: answer.newer_in_security.clone(),
+        };
         self.0.insert(query.to_string(), answer);
         cache.store(FILE, self)?;
         Ok(unpacked)
@@ -99,7 +113,7 @@ mod tests {
             ..Package::default()
         };
         cache.directory(&directory(&image)).unwrap();
-        let answer = Answer::new(&Build { image, parts: Vec::new() }, ASKED_S);
+        let answer = Answer::new(&Build { image, parts: Vec::new(), newer_in_security: None }, ASKED_S);
         Answers::load(&cache).record(&query, answer, &cache).unwrap();
         (root, cache, query)
     }

@@ -149,7 +149,12 @@ Dir::Etc::sourceparts "{sources}/";
     pub fn index(&self, now_s: u64) -> Result<Index> {
         let names = process::stdout(self.command("apt-cache").args(["pkgnames", "linux-"]))?;
         let names: Vec<&str> = names.lines().filter(|name| Index::wants(name)).collect();
-        Ok(Index::parse(&self.show(&names)?, now_s))
+        Ok(Index::parse(&self.show(&names)?, &self.suites(&names)?, now_s))
+    }
+
+    /// Says which suites hold these packages.
+    fn suites(&self, names: &[&str]) -> Result<String> {
+        process::stdout(self.command("apt-cache").arg("madison").args(names))
     }
 
     /// Describes all versions of these packages; names without a package are skipped.
@@ -200,8 +205,9 @@ fn reached_a_suite(output: &Output) -> bool {
 /// apt's reason for the last suite it could not fetch: `W: Failed to fetch URI  reason`.
 fn why_unreached(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
-    let reasons = text.lines().filter_map(|line| line.strip_prefix("W: Failed to fetch ")?.split_once("  "));
-    reasons.last().map_or_else(|| process::complaint(output), |(_, reason)| reason.trim().to_owned())
+    let mut reasons =
+        text.lines().filter_map(|line| line.strip_prefix("W: Failed to fetch ")?.split_once("  "));
+    reasons.next_back().map_or_else(|| process::complaint(output), |(_, reason)| reason.trim().to_owned())
 }
 
 #[cfg(test)]

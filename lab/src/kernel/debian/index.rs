@@ -4,7 +4,7 @@ use super::image::{Flavour, ImageName};
 use super::query::Query;
 use super::version;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A package, as `apt-cache show` describes it.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -19,6 +19,8 @@ pub struct Package {
     pub installed_kib: u64,
     /// The packages it depends on in exactly one version, with that version.
     pub exact_depends: Vec<(String, String)>,
+    /// Whether a suite of the archive itself holds it, rather than the security archive alone.
+    pub released: bool,
 }
 
 impl Package {
@@ -51,6 +53,8 @@ pub struct Build {
     pub image: Package,
     /// The others that hold parts of it.
     pub parts: Vec<Package>,
+    /// The version of a newer build that matches too, in the security archive.
+    pub newer_in_security: Option<String>,
 }
 
 impl Build {
@@ -68,9 +72,14 @@ impl Index {
         PARTS.iter().any(|part| name.starts_with(part)) && name_without_sign.ends_with("-amd64")
     }
 
-    /// Reads what `apt-cache show` prints: one paragraph for each version of each package.
-    pub fn parse(paragraphs: &str, asked: u64) -> Index {
-        let packages = paragraphs.split("\n\n").filter_map(parse_paragraph).collect();
+    /// Reads what `apt-cache show` prints, one paragraph for each version of each package, and
+    /// `apt-cache madison`, one line for each suite that holds one.
+    pub fn parse(paragraphs: &str, suites: &str, asked: u64) -> Index {
+        let released: BTreeSet<(&str, &str)> = suites.lines().filter_map(released).collect();
+        let mut packages: Vec<Package> = paragraphs.split("\n\n").filter_map(parse_paragraph).collect();
+        for package in &mut packages {
+            package.released = released.contains(&(package.name.as_str(), package.version.as_str()));
+        }
         Index { asked, packages }
     }
 
@@ -80,16 +89,36 @@ impl Index {
             Some(flavour) => vec![flavour],
             None => vec![Flavour::Cloud, Flavour::Generic],
         };
-        let image = flavours.into_iter().find_map(|flavour| self.newest(query, flavour))?;
-        Some(Build { image: image.clone(), parts: self.parts(image) })
+        let (flavour, image) =
+            flavours.into_iter().find_map(|flavour| Some((flavour, self.newest(query, flavour)?)))?;
+        let newer_in_security = self.newer(query, flavour, image);
+        Some(Build { image: image.clone(), parts: self.parts(image), newer_in_security })
     }
 
-    fn newest(&self, query: &Query, flavour: Flavour) -> Option<&Package> {
+    fn matching(&self, query: &Query, flavour: Flavour) -> impl Iterator<Item = &Package> {
+        let images = self.images();
         let matching =
-            self.images().filter(|(name, package)| name.flavour == flavour && matches(query, name, package));
+            images.filter(move |(name, package)| name.flavour == flavour && matches(query, name, package));
+        matching.map(|(_, package)| package)
+    }
+
+    fn newer(&self, query: &Query, flavour: Flavour, chosen: &Package) -> Option<String> {
+        let newest = self.matching(query, flavour).max_by(|a, b| version::compare(&a.version, &b.version))?;
+        let newer = version::compare(&newest.version, &chosen.version).is_gt();
+        newer.then(|| version::upstream(&newest.version).to_owned())
+    }
+
+    /// A series, as in `6.12`, means what the archive itself holds: the security archive is another
+    /// one that many mirrors do not carry, and the same words should mean the same kernel everywhere.
+    /// Its builds are chosen by their version, or where the archive has none of the series.
+    fn newest(&self, query: &Query, flavour: Flavour) -> Option<&Package> {
+        let preferred = |package: &Package| !query.is_series() || package.released;
         // Of a signed and an unsigned package of one version, the signed one: its name is shorter.
-        matching.map(|(_, package)| package).max_by(|a, b| {
-            version::compare(&a.version, &b.version).then_with(|| b.name.len().cmp(&a.name.len()))
+        self.matching(query, flavour).max_by(|a, b| {
+            preferred(a)
+                .cmp(&preferred(b))
+                .then_with(|| version::compare(&a.version, &b.version))
+                .then_with(|| b.name.len().cmp(&a.name.len()))
         })
     }
 
@@ -200,7 +229,17 @@ fn parse_paragraph(paragraph: &str) -> Option<Package> {
         size: number("Size"),
         installed_kib: number("Installed-Size"),
         exact_depends: exact_depends(fields.get("Depends").unwrap_or(&"")),
+        released: false,
     })
+}
+
+/// Name and version out of a line `NAME | VERSION | URI SUITE/COMPONENT ARCHITECTURE Packages`,
+/// unless the suite is one of the security archive.
+fn released(line: &str) -> Option<(&str, &str)> {
+    let mut columns = line.split(" | ").map(str::trim);
+    let (name, version, source) = (columns.next()?, columns.next()?, columns.next()?);
+    let (suite, _) = source.split_whitespace().nth(1)?.split_once('/')?;
+    (!suite.ends_with("-security")).then_some((name, version))
 }
 
 /// The dependencies of the form `name (= version)` that hold parts of a kernel.
@@ -284,8 +323,15 @@ Installed-Size: 400000
 Status: install ok installed
 ";
 
+    const SUITES: &str = "\
+linux-image-6.12.38+deb13-cloud-amd64 |   6.12.38-1 | https://mirror.invalid/debian-security trixie-security/main amd64 Packages
+linux-image-6.12.38+deb13-cloud-amd64 |   6.12.38-1 | https://mirror.invalid/debian trixie/main amd64 Packages
+linux-image-6.1.0-47-amd64 |  6.1.170-3 | https://mirror.invalid/debian bookworm/main amd64 Packages
+linux-image-7.3-cloud-amd64 | 7.3~rc7-1~exp1 | https://mirror.invalid/debian experimental/main amd64 Packages
+";
+
     fn chosen(query: &str) -> Option<String> {
-        let build = Index::parse(PARAGRAPHS, 0).choose(&Query::parse(query).unwrap())?;
+        let build = Index::parse(PARAGRAPHS, SUITES, 0).choose(&Query::parse(query).unwrap())?;
         Some(build.image.title())
     }
 
@@ -295,6 +341,18 @@ Status: install ok installed
         assert_eq!(chosen("6.12"), newest);
         assert_eq!(chosen("6.12.38"), newest);
         assert_eq!(chosen("6"), newest);
+    }
+
+    #[test]
+    fn a_series_leaves_out_the_security_archive_and_tells_of_it() {
+        let newer = "\nPackage: linux-image-6.12.40+deb13-cloud-amd64\nVersion: 6.12.40-1\nInstalled-Size: 34930\nFilename: pool/z.deb\n";
+        let security = "linux-image-6.12.40+deb13-cloud-amd64 | 6.12.40-1 | https://mirror.invalid/debian-security trixie-security/main amd64 Packages\n";
+        let index = Index::parse(&format!("{PARAGRAPHS}{newer}"), &format!("{SUITES}{security}"), 0);
+        let build = |query: &str| index.choose(&Query::parse(query).unwrap()).unwrap();
+        assert_eq!(build("6.12").image.version, "6.12.38-1");
+        assert_eq!(build("6.12").newer_in_security.as_deref(), Some("6.12.40"));
+        assert_eq!(build("6.12.40").image.version, "6.12.40-1");
+        assert_eq!(build("7.3").newer_in_security, None);
     }
 
     #[test]
@@ -321,7 +379,7 @@ Status: install ok installed
 
     #[test]
     fn a_split_image_brings_its_parts() {
-        let build = Index::parse(PARAGRAPHS, 0).choose(&Query::parse("7.3").unwrap()).unwrap();
+        let build = Index::parse(PARAGRAPHS, SUITES, 0).choose(&Query::parse("7.3").unwrap()).unwrap();
         let mut parts: Vec<&str> = build.parts.iter().map(|part| part.name.as_str()).collect();
         parts.sort_unstable();
         assert_eq!(
@@ -334,7 +392,7 @@ Status: install ok installed
     fn an_image_without_its_modules_is_not_offered() {
         assert_eq!(chosen("6.19"), None);
         assert_eq!(
-            Index::parse(PARAGRAPHS, 0).alternatives(&Query::parse("6.19").unwrap()),
+            Index::parse(PARAGRAPHS, SUITES, 0).alternatives(&Query::parse("6.19").unwrap()),
             "linux-image-6.19.14+deb13-cloud-amd64 6.19.14-1 is there without linux-modules-6.19.14+deb13-cloud-amd64; \
              Debian's suites hold 6.1, 6.12, 7.3"
         );
@@ -342,7 +400,7 @@ Status: install ok installed
 
     #[test]
     fn what_there_is_instead_is_said() {
-        let index = Index::parse(PARAGRAPHS, 0);
+        let index = Index::parse(PARAGRAPHS, SUITES, 0);
         let said = |query| index.alternatives(&Query::parse(query).unwrap());
         assert_eq!(said("6.13"), "Debian's suites hold 6.1, 6.12, 7.3");
         assert_eq!(said("6.12.40"), "of this series Debian's suites hold 6.12.9, 6.12.38");

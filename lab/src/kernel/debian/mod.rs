@@ -40,6 +40,8 @@ pub struct Unpacked {
     pub package: String,
     /// The directory it has been unpacked to.
     pub directory: PathBuf,
+    /// The version of a newer build that matches too, in the security archive.
+    pub newer_in_security: Option<String>,
 }
 
 /// Finds the build that `query` asks for, in the cache if the answer there is recent, else in Debian's suites.

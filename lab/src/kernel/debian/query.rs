@@ -27,6 +27,12 @@ impl Query {
         }
         Ok(Query { version: version.to_owned(), flavour })
     }
+
+    /// Whether it names a series, by one number or two, rather than a build.
+    pub fn is_series(&self) -> bool {
+        let numbers: Vec<&str> = self.version.split('.').collect();
+        numbers.len() <= 2 && numbers.iter().all(|number| number.chars().all(|c| c.is_ascii_digit()))
+    }
 }
 
 fn parse_flavour(query: &str, flavour: &str) -> Result<Flavour> {
