@@ -75,6 +75,8 @@ pub enum Event {
     Control(String),
     /// `attempt.finished`: the guest's script came to its end.
     Finished,
+    /// `attempt.stalled`: a hold has stood for half of its watchdog, time to see who waits where.
+    Stalled,
 }
 
 /// An expression over events. Events do not un-happen within an attempt, so once true it stays true.

@@ -240,6 +240,15 @@ pub enum Record {
         /// When the watchdog will.
         deadline_ns: Nanos,
     },
+    /// A hold has stood for half of its watchdog: event `attempt.stalled`.
+    Stalled {
+        /// The request.
+        id: RequestId,
+        /// Its point.
+        point: String,
+        /// Where it is held.
+        gate: Gate,
+    },
     /// A hold ended.
     Released {
         /// The request.

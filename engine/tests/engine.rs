@@ -165,13 +165,19 @@ fn a_watchdog_ends_the_forcing_of_the_attempt_and_says_so() {
     let mut bench = Bench::racing(Arm::Forced);
     bench.arrive(1, Op::Write, VICTIM);
     let actions = bench.done(1);
+    let deadline = bench.now + 1_000_000;
     let wake = actions.iter().find_map(|action| match action {
         Action::WakeAt(at) => *at,
         _ => None,
     });
-    assert_eq!(wake, Some(bench.now + 1_000_000));
+    assert_eq!(wake, Some(deadline - 500_000), "halfway it is told that somebody waits");
     assert_eq!(completed(&bench.step(Input::Tick)), [0; 0], "not before its time");
-    bench.now += 1_000_000;
+    bench.guest(Command::Await { until: ExprText::Event("attempt.stalled".to_owned()) });
+    bench.now += 500_000;
+    let actions = bench.step(Input::Tick);
+    assert!(actions.contains(&Action::WakeAt(Some(deadline))), "{actions:?}");
+    assert_eq!(answer(actions), Some(Answer::Done));
+    bench.now += 500_000;
     assert_eq!(completed(&bench.step(Input::Tick)), [1]);
     assert_eq!(bench.releases(), [("A", Gate::Complete, &Cause::Watchdog { limit_ns: 1_000_000 })]);
     bench.arrive(2, Op::Read, INDIRECT);

@@ -71,6 +71,7 @@ fn words(record: &Record) -> String {
         Record::Held { id, point, gate, until, .. } => {
             format!("held       {id} at {point}.{gate} until {until}")
         }
+        Record::Stalled { id, point, gate } => format!("stalled    {id} at {point}.{gate}"),
         Record::Released { id, point, gate, cause } => {
             format!("released   {id} from {point}.{gate}: {}", cause_words(cause))
         }

@@ -85,7 +85,14 @@ impl Engine {
             self.attempt.holds[*hold].held = true;
         }
         self.held.insert(id);
-        live.standing = Some(Standing { gate, holds, since: self.now, deadline, limit });
+        live.standing = Some(Standing {
+            gate,
+            holds,
+            since: self.now,
+            stalls_at: Some(self.now.saturating_add(limit / 2)),
+            deadline,
+            limit,
+        });
         let record = Record::Held {
             id,
             point: self.policy.points[point.0].name.clone(),
@@ -119,6 +126,20 @@ impl Engine {
             self.release(*id, cause.clone());
         }
         held.len()
+    }
+
+    /// Tells of holds that have stood for half of their watchdog.
+    pub(super) fn stall(&mut self) {
+        for id in self.held.clone() {
+            let Some(live) = self.live.get_mut(&id) else { continue };
+            let (Some(point), Some(standing)) = (live.point, &mut live.standing) else { continue };
+            if standing.stalls_at.is_some_and(|at| at <= self.now) {
+                standing.stalls_at = None;
+                let (point, gate) = (self.policy.points[point.0].name.clone(), standing.gate);
+                self.record(Record::Stalled { id, point, gate });
+                self.attempt.happen(&self.policy, Event::Stalled, self.now);
+            }
+        }
     }
 
     /// Ends the hold whose watchdog has run out, and with it the forcing of this attempt: the order

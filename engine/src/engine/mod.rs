@@ -97,6 +97,8 @@ struct Standing {
     /// Indexes of the policy's holds at this gate.
     holds: Vec<usize>,
     since: Nanos,
+    /// When it has stood for so long that whoever is interested is told; `None` once that is done.
+    stalls_at: Option<Nanos>,
     deadline: Nanos,
     limit: Nanos,
 }
@@ -163,7 +165,10 @@ impl Engine {
             Input::Done { id, status } => self.done(id, status),
             Input::Call { token, source, command } => self.call(token, source, command),
             Input::Forget(token) => self.waiters.retain(|waiter| waiter.token() != token),
-            Input::Tick => self.expire(),
+            Input::Tick => {
+                self.stall();
+                self.expire();
+            }
             Input::Connected => self.record(Record::Connected),
             Input::RingStopped { queue } => self.ring_stopped(queue),
             Input::BadRequest { queue, why } => self.record(Record::BadRequest { queue, why }),
@@ -201,7 +206,8 @@ impl Engine {
             self.release(id, cause);
         }
         self.answer_waiters();
-        let wake_at = self.standing().map(|(_, standing)| standing.deadline).min();
+        let wake_at =
+            self.standing().map(|(_, standing)| standing.stalls_at.unwrap_or(standing.deadline)).min();
         if wake_at != self.wake_at {
             self.wake_at = wake_at;
             self.actions.push(Action::WakeAt(wake_at));

@@ -35,8 +35,11 @@ impl Names<'_> {
         match owner {
             "guest" => self.named(Source::Guest, step).map(Event::Guest),
             "control" => self.named(Source::Control, step).map(Event::Control),
-            "attempt" if step == "finished" => Ok(Event::Finished),
-            "attempt" => Err(unknown("attempt event", step, ["finished"])),
+            "attempt" => match step {
+                "finished" => Ok(Event::Finished),
+                "stalled" => Ok(Event::Stalled),
+                _ => Err(unknown("attempt event", step, ["finished", "stalled"])),
+            },
             point => self.step(point, step),
         }
     }

@@ -186,6 +186,7 @@ impl Policy {
             Event::Guest(name) => format!("guest.{name}"),
             Event::Control(name) => format!("control.{name}"),
             Event::Finished => "attempt.finished".to_owned(),
+            Event::Stalled => "attempt.stalled".to_owned(),
         }
     }
 

@@ -7,7 +7,7 @@ use super::{
     Case, Hold, ImageRecipe, NamedEvent, Place, Point, Policy, Sign, SignTest, WATCHDOG_NS_DEFAULT, circle,
 };
 use crate::diagnostic::{Diagnostic, Diagnostics, suggest};
-use crate::event::{Gate, PointIndex};
+use crate::event::{Event, Gate, PointIndex};
 use crate::journal::Source;
 use crate::request::{ByteRange, Nanos, Op};
 use std::ops::Range;
@@ -259,7 +259,15 @@ fn read_hold(policy: &Policy, value: Value<'_>, watchdog_ns: Nanos, mistakes: &m
     let until = table.need("until", mistakes);
     let watchdog_ns = table.take_quantity("watchdog", parse_duration, mistakes).unwrap_or(watchdog_ns);
     table.finish(mistakes);
-    let until = until.and_then(|value| expr::read(&policy.names(), value, mistakes));
+    let until = until.and_then(|value| {
+        let until = expr::read(&policy.names(), value, mistakes)?;
+        if until.events().contains(&&Event::Stalled) {
+            let message = "`attempt.stalled` cannot end a hold: it tells that one has stood for long";
+            mistakes
+                .push(Diagnostic::error(value.span(), message).help("a hold ends when something happened"));
+        }
+        Some(until)
+    });
     let (point, gate) = gate.and_then(|(written, span)| read_gate(policy, written, span, mistakes))?;
     Some(Hold { point, gate, until: until?, watchdog_ns })
 }
