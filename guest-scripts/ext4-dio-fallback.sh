@@ -11,35 +11,55 @@
 # Wants /dev/vda with ext4: mkfs.ext4 -b 4096 -O ^extents,^64bit.
 
 BLOCK=4096
+FILE=/mnt/victim
 
 setup() {
-    mount_fs && : >/mnt/victim && stay report direct-io "$(stay direct-io /mnt/victim)"
+    mount_fs && : >$FILE && stay report direct-io "$(stay direct-io $FILE)"
 }
 
-attempt() {
-    file=/mnt/victim
-    rm -f "$file"
-    stay write --create --buffered "$file" $((11 * BLOCK)) $((2 * BLOCK)) >/dev/null || return 1
-    sync
-    stay place victim "$file" $((11 * BLOCK)) $BLOCK >/dev/null || return 1
-    stay place-map indirect "$file" $((12 * BLOCK)) >/dev/null || return 1
-    umount /mnt && mount_fs || return 1
-    exec 3<"$file"
-    race
-}
-
+# Without these the kernel zeroes inode tables and reads bitmaps some time later.
 mount_fs() {
     mount -t ext4 -o noinit_itable,no_prefetch_block_bitmaps /dev/vda /mnt
 }
 
+attempt() {
+    make_file && forget && bind && race
+}
+
+make_file() {
+    : >$FILE
+    stay write --buffered $FILE $((11 * BLOCK)) $((2 * BLOCK)) >/dev/null
+}
+
+# Nothing but the disk remembers the file after this: dropping caches would leave what the journal still holds on
+# to, and what is known of the inode's mapping.
+forget() {
+    umount /mnt && mount_fs
+}
+
+# Finding the two places reads the inode, not the indirect block. Descriptor 3 is open before anything goes wrong.
+bind() {
+    exec 3<$FILE
+    stay place victim $FILE $((11 * BLOCK)) $BLOCK >/dev/null &&
+        stay place-map indirect $FILE $((12 * BLOCK)) >/dev/null
+}
+
 race() {
-    stay write --name A --background --emit a-reaped --fill A "$file" $((11 * BLOCK)) $BLOCK || return 1
+    stay write --name A --background --emit a-reaped --fill A $FILE $((11 * BLOCK)) $BLOCK || return 1
     # A kernel that sends A through the page cache finishes it without the disk.
     stay await --any A.done guest.a-reaped || return 1
 
-    stay write --fsync --fill B "$file" $((10 * BLOCK)) $((3 * BLOCK)) >/run/b &
-    a=$(stay reap A)
-    wait $!
+    stay write --fsync --fill B $FILE $((10 * BLOCK)) $((3 * BLOCK)) >/run/b &
+    b=$!
+    witness $b &
+    a_write=$(stay reap A)
+    wait $b
     { read -r b_write; read -r b_fsync; } </run/b
-    stay report a-write "$a" b-write "$b_write" fsync-b "$b_fsync" fsync-earlier "$(stay fsync --fd 3)"
+    stay report a-write "$a_write" b-write "$b_write" fsync-b "$b_fsync" fsync-earlier "$(stay fsync --fd 3)"
+}
+
+# Where B stands when a hold has stood for long: what a verdict of "closed" rests on. Where none does, the attempt's end
+# ends the waiting.
+witness() {
+    stay await attempt.stalled 2>/dev/null && stay report stuck "$(stay blocked "$1")"
 }

@@ -18,6 +18,9 @@ pub use quantity::{parse_bytes, parse_duration};
 /// How long a hold may stand when neither policy nor attempt says.
 pub const WATCHDOG_NS_DEFAULT: Nanos = 10_000_000_000;
 
+/// How long an attempt of a case may take when the case does not say.
+pub const LIMIT_NS_DEFAULT: Nanos = 60_000_000_000;
+
 /// What a policy file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -46,6 +49,8 @@ pub struct Case {
     pub about: String,
     /// File name of the guest script.
     pub guest: String,
+    /// How long an attempt may take, beside its holds, before the guest counts as lost.
+    pub limit_ns: Nanos,
     /// How the disk is made.
     pub image: ImageRecipe,
 }

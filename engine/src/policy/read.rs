@@ -4,7 +4,8 @@ use super::expr::{self, Names, check_name, one_of};
 use super::quantity::{parse_bytes, parse_duration};
 use super::table::{Mistakes, Table, Value, quantity, string};
 use super::{
-    Case, Hold, ImageRecipe, NamedEvent, Place, Point, Policy, Sign, SignTest, WATCHDOG_NS_DEFAULT, circle,
+    Case, Hold, ImageRecipe, LIMIT_NS_DEFAULT, NamedEvent, Place, Point, Policy, Sign, SignTest,
+    WATCHDOG_NS_DEFAULT, circle,
 };
 use crate::diagnostic::{Diagnostic, Diagnostics, suggest};
 use crate::event::{Event, Gate, PointIndex};
@@ -74,6 +75,7 @@ fn read_case(value: Value<'_>, mistakes: &mut Mistakes) -> Option<Case> {
     let mut table = Table::of("[case]", value, mistakes)?;
     let about = table.need_str("about", mistakes);
     let guest = table.need_str("guest", mistakes);
+    let limit_ns = table.take_quantity("limit", parse_duration, mistakes).unwrap_or(LIMIT_NS_DEFAULT);
     let image = table.need("image", mistakes);
     table.finish(mistakes);
     if let Some((name, span)) = &guest
@@ -86,7 +88,7 @@ fn read_case(value: Value<'_>, mistakes: &mut Mistakes) -> Option<Case> {
         );
     }
     let image = read_image(image?, mistakes)?;
-    Some(Case { about: about?.0.to_owned(), guest: guest?.0.to_owned(), image })
+    Some(Case { about: about?.0.to_owned(), guest: guest?.0.to_owned(), limit_ns, image })
 }
 
 fn read_image(value: Value<'_>, mistakes: &mut Mistakes) -> Option<ImageRecipe> {

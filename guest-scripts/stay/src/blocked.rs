@@ -25,7 +25,8 @@ fn state_of(stat: &str) -> Option<&str> {
 /// The functions it is in, innermost first; `None` without root or CONFIG_STACKTRACE.
 fn stack(process: &Path) -> Option<Vec<String>> {
     let stack = fs::read_to_string(process.join("stack")).ok()?;
-    let functions: Vec<String> = stack.lines().take(FRAMES_MAX).filter_map(function_of).map(str::to_owned).collect();
+    let functions: Vec<String> =
+        stack.lines().take(FRAMES_MAX).filter_map(function_of).map(str::to_owned).collect();
     (!functions.is_empty()).then_some(functions)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::wire::{KERNEL_LOG, LocalCall};
-use blkstay_engine::control::{Answer, Call, Command, GUEST_LINE_BYTES_MAX, Reply};
+use blkstay_engine::control::{Answer, Call, Command, Reply};
 use serde::Serialize;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -24,10 +24,7 @@ impl Client {
     pub fn connect() -> Result<Self, Failure> {
         let path = agent_socket();
         let stream = UnixStream::connect(&path).map_err(|error| {
-            Failure::NoAgent(format!(
-                "no agent at {}: {error}; start one with `stay agent`",
-                path.display()
-            ))
+            Failure::NoAgent(format!("no agent at {}: {error}; start one with `stay agent`", path.display()))
         })?;
         Ok(Client { stream: BufReader::new(stream), calls: 0 })
     }
@@ -35,27 +32,35 @@ impl Client {
     /// Sends a command to the daemon and waits for its answer; a refusal is a failure.
     pub fn call(&mut self, command: Command) -> Result<Answer, Failure> {
         self.calls += 1;
-        let call = Call { id: self.calls, command };
-        self.exchange(&call)
+        self.send(&Call { id: self.calls, command })?;
+        self.answer()
+    }
+
+    /// Sends commands without waiting in between, then waits for every answer.
+    pub fn call_all(&mut self, commands: Vec<Command>) -> Result<(), Failure> {
+        let count = commands.len();
+        for command in commands {
+            self.calls += 1;
+            self.send(&Call { id: self.calls, command })?;
+        }
+        (0..count).try_for_each(|_| self.answer().map(drop))
     }
 
     /// Has the agent send what the kernel logged since the last time, and waits until it is recorded.
     pub fn kernel_log(&mut self) -> Result<Answer, Failure> {
         self.calls += 1;
-        let call = LocalCall { id: self.calls, verb: KERNEL_LOG.to_owned() };
-        self.exchange(&call)
+        self.send(&LocalCall { id: self.calls, verb: KERNEL_LOG.to_owned() })?;
+        self.answer()
     }
 
-    fn exchange(&mut self, call: &impl Serialize) -> Result<Answer, Failure> {
-        let mut line = serde_json::to_vec(call).map_err(|error| Failure::of("cannot write the call", error))?;
+    fn send(&mut self, call: &impl Serialize) -> Result<(), Failure> {
+        let mut line =
+            serde_json::to_vec(call).map_err(|error| Failure::of("cannot write the call", error))?;
         line.push(b'\n');
-        if line.len() > GUEST_LINE_BYTES_MAX {
-            return Err(Failure::Refused(format!(
-                "the call is {} bytes long; a guest may send at most {GUEST_LINE_BYTES_MAX}",
-                line.len()
-            )));
-        }
-        self.stream.get_mut().write_all(&line).map_err(gone)?;
+        self.stream.get_mut().write_all(&line).map_err(gone)
+    }
+
+    fn answer(&mut self) -> Result<Answer, Failure> {
         let mut answer = Vec::new();
         self.stream.read_until(b'\n', &mut answer).map_err(gone)?;
         if answer.is_empty() {

@@ -67,7 +67,7 @@ pub fn batches(lines: Vec<String>, bytes_max: usize) -> Vec<Vec<String>> {
     let mut left = 0;
     for mut line in lines {
         while json_bytes(&line) > bytes_max {
-            line.truncate(line.floor_char_boundary(line.len() / 2));
+            line = line.chars().take(line.chars().count() / 2).collect();
         }
         let bytes = json_bytes(&line);
         if bytes > left {

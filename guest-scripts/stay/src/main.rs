@@ -42,7 +42,7 @@ fn run(request: Request) -> Result<ExitCode, Failure> {
             detach::close_inherited_files();
             agent::run(port.as_deref(), in_foreground)?;
         }
-        Request::Call(commands) => call_all(commands)?,
+        Request::Call(commands) => Client::connect()?.call_all(commands)?,
         Request::NextAttempt { after } => println!("{}", next_attempt(after)?),
         Request::KernelLog => drop(Client::connect()?.kernel_log()?),
         Request::Place { name, file, offset, length } => println!("{}", place(name, &file, offset, length)?),
@@ -58,11 +58,6 @@ fn run(request: Request) -> Result<ExitCode, Failure> {
         Request::Appear { path, seconds } => appear(&path, Duration::from_secs(seconds))?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn call_all(commands: Vec<Command>) -> Result<(), Failure> {
-    let mut client = Client::connect()?;
-    commands.into_iter().try_for_each(|command| client.call(command).map(drop))
 }
 
 fn next_attempt(after: u64) -> Result<String, Failure> {

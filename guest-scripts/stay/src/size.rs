@@ -34,10 +34,7 @@ mod tests {
     #[test]
     fn what_is_no_size_is_quoted() {
         for text in ["", "k", "-1", "+1", "1.5k", "4kB", "0x10", "17179869184G", "é"] {
-            assert_eq!(
-                parse(text),
-                Err(format!("`{text}` is no number of bytes; write 4096, 4k, 1M or 2G"))
-            );
+            assert_eq!(parse(text), Err(format!("`{text}` is no number of bytes; write 4096, 4k, 1M or 2G")));
         }
     }
 }

@@ -35,7 +35,9 @@ impl Envelope {
     /// The refusal in it, if it is an answer that refuses.
     pub fn error(&self) -> Option<&str> {
         match self.body.get("is").and_then(Value::as_str) {
-            Some("error") => Some(self.body.get("message").and_then(Value::as_str).unwrap_or("no reason given")),
+            Some("error") => {
+                Some(self.body.get("message").and_then(Value::as_str).unwrap_or("no reason given"))
+            }
             _ => None,
         }
     }

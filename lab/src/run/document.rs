@@ -80,10 +80,23 @@ pub struct Forced {
     pub signs: BTreeMap<String, u64>,
     /// Attempts in which a sign could not be seen because the kernel had fallen silent.
     pub muted: BTreeMap<String, u64>,
+    /// Where the guest's tasks stood in closed attempts, as its script reported (`stuck`), most
+    /// frequent first.
+    pub stuck: Vec<Stuck>,
     /// Watchdog of every hold, in milliseconds, as derived from the control arm.
     pub watchdog_ms: Option<u64>,
     /// Each order of the points' events that came up, with the number of attempts that had it.
     pub orders: Vec<Order>,
+}
+
+/// Where a guest's tasks stood while a hold did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Stuck {
+    /// State and kernel functions, innermost first.
+    #[serde(rename = "where")]
+    pub place: String,
+    /// Attempts that had it.
+    pub attempts: u64,
 }
 
 /// An order of events.
@@ -168,6 +181,7 @@ impl Forced {
             signs: count_signs(case, run, Arm::Forced, Seen::Yes),
             muted,
             watchdog_ms: run.watchdog_ns.map(|watchdog| watchdog / 1_000_000),
+            stuck: stuck(run),
             orders: orders(case, run),
         }
     }
@@ -183,17 +197,30 @@ fn count_signs(case: &Case, run: &Experiment, arm: Arm, wanted: Seen) -> BTreeMa
 fn orders(case: &Case, run: &Experiment) -> Vec<Order> {
     let is_point =
         |event: &str| event.split_once('.').is_some_and(|(owner, _)| case.policy.point(owner).is_some());
-    let mut found: Vec<Order> = Vec::new();
-    for report in run.arm(Arm::Forced).filter_map(|judged| judged.report.as_ref()) {
-        let events = report.events.iter().map(|event| event.event.clone()).filter(|name| is_point(name));
-        let events: Vec<String> = events.collect();
-        match found.iter_mut().find(|order| order.events == events) {
-            Some(order) => order.attempts += 1,
-            None => found.push(Order { events, attempts: 1 }),
-        }
+    let reports = run.arm(Arm::Forced).filter_map(|judged| judged.report.as_ref());
+    let orders = reports.map(|report| {
+        let events = report.events.iter().map(|event| event.event.clone());
+        events.filter(|name| is_point(name)).collect()
+    });
+    tally(orders).into_iter().map(|(events, attempts)| Order { events, attempts }).collect()
+}
+
+/// Where the guest stood in closed attempts, the most frequent first.
+fn stuck(run: &Experiment) -> Vec<Stuck> {
+    let closed = run.arm(Arm::Forced).filter(|judged| judged.outcome == Outcome::Closed);
+    let stood = closed.filter_map(|judged| judged.report.as_ref()?.reports.get("stuck").cloned());
+    tally(stood).into_iter().map(|(place, attempts)| Stuck { place, attempts }).collect()
+}
+
+/// How often each came up, the most frequent first.
+fn tally<T: Ord>(seen: impl Iterator<Item = T>) -> Vec<(T, u64)> {
+    let mut counts: BTreeMap<T, u64> = BTreeMap::new();
+    for one in seen {
+        *counts.entry(one).or_default() += 1;
     }
-    found.sort_by_key(|order| std::cmp::Reverse(order.attempts));
-    found
+    let mut counts: Vec<(T, u64)> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    counts
 }
 
 fn notes(kernel: &Kernel, run: &Experiment) -> Vec<String> {

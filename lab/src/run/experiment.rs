@@ -14,9 +14,6 @@ use std::time::Duration;
 /// How long a guest may take to boot before it counts as lost.
 const BOOT_LIMIT: Duration = Duration::from_secs(180);
 
-/// How long an attempt may take before the guest counts as lost, beside what its holds may take.
-const ATTEMPT_LIMIT: Duration = Duration::from_secs(60);
-
 /// Bounds of the watchdog that is derived from the control arm.
 const WATCHDOG_NS: std::ops::RangeInclusive<Nanos> = 400_000_000..=30_000_000_000;
 
@@ -129,7 +126,7 @@ async fn attempt(
     watchdog_ns: Option<Nanos>,
     boot: &mut Boot,
 ) -> Result<Judged> {
-    let limit = ATTEMPT_LIMIT + Duration::from_nanos(watchdog_ns.unwrap_or(0));
+    let limit = Duration::from_nanos(case.recipe.limit_ns.saturating_add(watchdog_ns.unwrap_or(0)));
     guest.client.begin(number, arm, watchdog_ns).await?;
     let finished = guest.reach("attempt.finished", limit).await?;
     let report = guest.client.end().await?;

@@ -22,6 +22,10 @@ pub fn draw(case: &Case, document: &Document) -> String {
         }
     }
     for result in &document.kernels {
+        for stuck in &result.forced.stuck {
+            let _ =
+                writeln!(out, "{}: where the guest stood while the hold did: {}", result.kernel, stuck.place);
+        }
         for note in &result.notes {
             let _ = writeln!(out, "{}: {note}", result.kernel);
         }

@@ -67,8 +67,8 @@ pub fn run(port: Option<&Path>, in_foreground: bool) -> Result<(), Failure> {
 impl Agent {
     fn start(port: Option<&Path>, socket: &Path) -> Result<Self, Failure> {
         let kernel_log = KernelLog::open().map_err(|error| format!("/dev/kmsg: {error}"));
-        let link = Link::open(port)?;
         let listener = listen(socket).map_err(|error| Failure::of(socket.display(), error))?;
+        let link = Link::open(port)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(epoll_failed)?;
         epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER)).map_err(epoll_failed)?;
         let edges = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;

@@ -29,7 +29,9 @@ pub struct Heard {
 impl Peer {
     /// A client that has just connected.
     pub fn new(stream: UnixStream) -> nix::Result<Self> {
-        stream.set_nonblocking(true).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default()))?;
+        stream
+            .set_nonblocking(true)
+            .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default()))?;
         Ok(Peer { stream, input: Lines::new(LINE_BYTES_MAX), output: Vec::new() })
     }
 

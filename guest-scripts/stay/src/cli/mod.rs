@@ -114,3 +114,102 @@ fn help() -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Flushed, Request, read};
+    use crate::io::background::{Job, Return};
+    use crate::io::direct::{Direction, Transfer};
+    use blkstay_engine::control::{Command, ExprText};
+
+    fn request(line: &str) -> Result<Request, String> {
+        read(lexopt::Parser::from_args(line.split_whitespace())).map_err(|failure| failure.to_string())
+    }
+
+    fn event(name: &str) -> ExprText {
+        ExprText::Event(name.to_owned())
+    }
+
+    fn awaited(until: ExprText) -> Result<Request, String> {
+        Ok(Request::Call(vec![Command::Await { until }]))
+    }
+
+    fn transfer(direction: Direction) -> Transfer {
+        Transfer {
+            direction,
+            path: "f".into(),
+            offset: 8192,
+            length: 4096,
+            fill: b"stay".to_vec(),
+            is_buffered: false,
+            may_create: false,
+        }
+    }
+
+    #[test]
+    fn one_event_or_several_are_awaited() {
+        let both = vec![event("A.done"), event("guest.go")];
+        assert_eq!(request("await A.done"), awaited(event("A.done")));
+        assert_eq!(request("await --any A.done guest.go"), awaited(ExprText::Any { any: both.clone() }));
+        assert_eq!(request("await A.done guest.go --all"), awaited(ExprText::All { all: both }));
+        assert!(request("await A.done guest.go").is_err_and(|why| why.contains("--any or --all")));
+    }
+
+    #[test]
+    fn several_reports_are_one_command_line() {
+        let report = |name: &str, value: &str| Command::Report { name: name.into(), value: value.into() };
+        assert_eq!(request("report a 1 b 2"), Ok(Request::Call(vec![report("a", "1"), report("b", "2")])));
+        assert!(request("report a 1 b").is_err_and(|why| why.starts_with("the VALUE of `b` is missing")));
+    }
+
+    #[test]
+    fn a_transfer_is_waited_for_unless_it_has_a_name() {
+        let write = transfer(Direction::Write);
+        let waited = Request::Transfer { transfer: write.clone(), and_fsync: true };
+        assert_eq!(request("write --fsync f 8k 4k"), Ok(waited));
+        let job = Job { name: "A".into(), until: Return::AtOnce, event: Some("x".into()) };
+        let started = Request::Start { transfer: write, job };
+        assert_eq!(request("write --name A --background --emit x f 8192 4096"), Ok(started));
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for (line, why) in [
+            ("write --async f 0 4k", "needs a --name"),
+            ("write --name A f 0 4k", "are for --async and --background"),
+            ("write --name A --async --background f 0 4k", "either --async or --background"),
+            ("write --name A --async --fsync f 0 4k", "--fsync is for I/O that is waited for"),
+            ("read --create f 0 4k", "--create is for writing"),
+            ("write f 0 4x", "LEN: `4x` is no number of bytes"),
+            ("write f 0", "LEN is missing"),
+            ("finish twice", "STATUS is `twice`"),
+            ("ping pong", "`pong` is one word too many"),
+            ("place a f 0 --length 4k", "--length"),
+        ] {
+            let refusal = request(line).expect_err(line);
+            assert!(refusal.contains(why), "{line}: {refusal}");
+            assert!(refusal.contains("\nusage: stay "), "{line}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn every_command_has_help_and_unknown_ones_are_named() {
+        let Ok(Request::Help(all)) = request("--help") else { panic!("no help") };
+        for verb in super::VERBS {
+            assert!(all.contains(&format!("stay {} ", verb.name)), "{}", verb.name);
+            assert!(
+                matches!(request(&format!("{} --help", verb.name)), Ok(Request::Help(_))),
+                "{}",
+                verb.name
+            );
+        }
+        assert_eq!(request("frob"), Err("`frob` is no command; `stay --help` lists them".to_owned()));
+    }
+
+    #[test]
+    fn a_descriptor_or_a_file_is_flushed() {
+        assert_eq!(request("fsync --fd 3"), Ok(Request::Fsync(Flushed::Descriptor(3))));
+        assert_eq!(request("fsync f"), Ok(Request::Fsync(Flushed::Path("f".into()))));
+        assert!(request("fsync f --fd 3").is_err());
+    }
+}

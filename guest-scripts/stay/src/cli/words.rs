@@ -102,8 +102,7 @@ fn parse<T: FromStr>(what: &str, text: &str) -> Result<T, Failure> {
 }
 
 fn text(word: OsString) -> Result<String, Failure> {
-    word.into_string()
-        .map_err(|word| Failure::Usage(format!("`{}` is not UTF-8", word.to_string_lossy())))
+    word.into_string().map_err(|word| Failure::Usage(format!("`{}` is not UTF-8", word.to_string_lossy())))
 }
 
 fn usage(error: lexopt::Error) -> Failure {

@@ -13,7 +13,10 @@ use blkstay_engine::control::Command;
 use std::fs;
 use std::io::{self, ErrorKind, PipeWriter, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// What somebody who wants the result says first.
+const REAP: &[u8; 4] = b"reap";
 
 /// When the command that starts it returns to the script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +68,7 @@ pub fn reap(name: &str) -> Result<String, Failure> {
         ErrorKind::ConnectionRefused => died(),
         _ => Failure::of(name, error),
     })?;
+    stream.write_all(REAP).map_err(|_| died())?;
     let mut result = String::new();
     stream.read_to_string(&mut result).map_err(|_| died())?;
     match result.split_once('\n') {
@@ -85,10 +89,12 @@ fn socket_of(name: &str) -> Result<PathBuf, Failure> {
     Ok(directory.join(name))
 }
 
-fn listen(name: &str, path: &PathBuf) -> Result<UnixListener, Failure> {
+fn listen(name: &str, path: &Path) -> Result<UnixListener, Failure> {
     let about = |error: io::Error| Failure::of(path.display(), error);
     match UnixStream::connect(path) {
-        Ok(_) => return Err(Failure::Refused(format!("{name} has not been reaped: `stay reap {name}` first"))),
+        Ok(_) => {
+            return Err(Failure::Refused(format!("{name} has not been reaped: `stay reap {name}` first")));
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => {
             fs::create_dir_all(path.parent().unwrap_or(path)).map_err(about)?;
         }
@@ -117,17 +123,32 @@ fn emit(event: String) -> Result<(), Failure> {
     Client::connect()?.call(Command::Emit { event, detail: None }).map(drop)
 }
 
-/// Gives the result to whoever comes first; the name is free again before that one goes on.
+/// Gives the result to the first who wants it; the name is free again before that one goes on.
 fn hand_over(
     listener: &UnixListener,
-    path: &PathBuf,
+    path: &Path,
     result: &str,
     told: Result<(), Failure>,
 ) -> io::Result<()> {
-    let (mut stream, _) = listener.accept()?;
+    let mut stream = loop {
+        let (mut stream, _) = listener.accept()?;
+        if wants_it(&mut stream).unwrap_or(false) {
+            break stream;
+        }
+    };
     fs::remove_file(path)?;
     match told {
         Ok(()) => writeln!(stream, "{result}"),
         Err(failure) => writeln!(stream, "{result}\nits event was not emitted: {failure}"),
     }
+}
+
+/// Whether this is somebody who reaps and is still there. Others only look whether the name is taken.
+fn wants_it(stream: &mut UnixStream) -> io::Result<bool> {
+    let mut word = [0; REAP.len()];
+    stream.read_exact(&mut word)?;
+    stream.set_nonblocking(true)?;
+    let is_there = matches!(stream.read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
+    stream.set_nonblocking(false)?;
+    Ok(is_there && &word == REAP)
 }

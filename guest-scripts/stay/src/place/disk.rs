@@ -30,7 +30,9 @@ impl Disk {
         let is_partition = node.join("partition").exists();
         let whole = if is_partition { node.parent().unwrap_or(&node) } else { &node };
         if let Some(why) = stacked(whole) {
-            return Err(format!("its filesystem is on {name}, which {why}: offsets there are not the disk's"));
+            return Err(format!(
+                "its filesystem is on {name}, which {why}: offsets there are not the disk's"
+            ));
         }
         let start = if is_partition { start_of(&node)? } else { 0 };
         Ok(Disk { device, name, start })
@@ -86,16 +88,22 @@ mod tests {
     fn sysfs() -> tempfile::TempDir {
         let root = tempfile::tempdir().expect("a directory");
         let devices = root.path().join("devices");
-        for directory in ["vda/vda2", "vda/slaves", "dm-0/dm", "dm-0/slaves/vda2", "loop0/loop", "bcache0/slaves/vda"] {
+        for directory in
+            ["vda/vda2", "vda/slaves", "dm-0/dm", "dm-0/slaves/vda2", "loop0/loop", "bcache0/slaves/vda"]
+        {
             fs::create_dir_all(devices.join(directory)).expect("a device");
         }
         fs::write(devices.join("vda/vda2/partition"), "2\n").expect("a file");
         fs::write(devices.join("vda/vda2/start"), "2048\n").expect("a file");
         let block = root.path().join("dev/block");
         fs::create_dir_all(&block).expect("a directory");
-        for (number, device) in
-            [("254:0", "vda"), ("254:2", "vda/vda2"), ("253:0", "dm-0"), ("7:0", "loop0"), ("252:0", "bcache0")]
-        {
+        for (number, device) in [
+            ("254:0", "vda"),
+            ("254:2", "vda/vda2"),
+            ("253:0", "dm-0"),
+            ("7:0", "loop0"),
+            ("252:0", "bcache0"),
+        ] {
             symlink(devices.join(device), block.join(number)).expect("a link");
         }
         root

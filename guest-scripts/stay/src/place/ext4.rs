@@ -31,7 +31,9 @@ pub enum NoBlock {
     #[error("the file {0}, so it has no mapping blocks")]
     File(&'static str),
     /// The inode maps this block itself.
-    #[error("block {0} is mapped by the inode itself; the first that a mapping block maps is {DIRECT_BLOCKS}")]
+    #[error(
+        "block {0} is mapped by the inode itself; the first that a mapping block maps is {DIRECT_BLOCKS}"
+    )]
     Direct(u64),
     /// No file without extents has such a block.
     #[error("block {0} is beyond the end of any file without extents")]
@@ -110,7 +112,9 @@ impl Superblock {
         }
         let incompat = u32_at(&raw, 0x60);
         if incompat & INCOMPAT_META_BG != 0 {
-            return Err(NoBlock::Filesystem("spreads its group descriptors (meta_bg), which is not understood"));
+            return Err(NoBlock::Filesystem(
+                "spreads its group descriptors (meta_bg), which is not understood",
+            ));
         }
         let is_64bit = incompat & INCOMPAT_64BIT != 0;
         let is_dynamic = u32_at(&raw, 0x4C) > 0;
@@ -171,4 +175,179 @@ fn u16_at(raw: &[u8], at: usize) -> u16 {
 
 fn u32_at(raw: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([raw[at], raw[at + 1], raw[at + 2], raw[at + 3]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::path::{Path, PathBuf};
+    use std::process::Command;
+
+    /// An image made by the filesystem's own tools, which also say what should be found in it.
+    struct Image {
+        directory: tempfile::TempDir,
+    }
+
+    impl Image {
+        fn new(options: &[&str]) -> Self {
+            let image = Image { directory: tempfile::tempdir().expect("a directory") };
+            File::create(image.path()).and_then(|file| file.set_len(64 << 20)).expect("an empty image");
+            run(Command::new("mkfs.ext4").args(["-q", "-F"]).args(options).arg(image.path()));
+            image
+        }
+
+        /// One whose files have no extents though it is 64 bits wide, which mkfs does not make.
+        fn wide(options: &[&str]) -> Self {
+            let image = Image::new(&[&["-O", "extents,64bit"], options].concat());
+            image.debugfs(&["-w"], "feature -extents");
+            image
+        }
+
+        fn path(&self) -> PathBuf {
+            self.directory.path().join("image")
+        }
+
+        fn open(&self) -> File {
+            File::open(self.path()).expect("the image")
+        }
+
+        /// Puts a file in that has data at these offsets and holes between them; gives its inode.
+        fn add(&self, name: &str, offsets: &[u64]) -> u64 {
+            let source = self.directory.path().join("source");
+            let file = File::create(&source).expect("a file");
+            for &offset in offsets {
+                file.write_all_at(&[b'x'; 512], offset).expect("data");
+            }
+            self.debugfs(&["-w"], &format!("write {} {name}", source.display()));
+            let stat = self.debugfs(&[], &format!("stat {name}"));
+            let inode = stat.split_whitespace().nth(1).expect("an inode");
+            inode.parse().expect("the inode's number")
+        }
+
+        /// The `IND` block before a block in debugfs's list, which is in the order of the file.
+        fn expected(&self, name: &str, logical: u64) -> u64 {
+            let stat = self.debugfs(&[], &format!("stat {name}"));
+            let mut indirect = 0;
+            for entry in stat.split(['\n', ' ']) {
+                let Some((what, block)) = entry.trim_end_matches(',').split_once("):") else { continue };
+                match what {
+                    "(IND" => indirect = block.parse().expect("a block"),
+                    _ if what == format!("({logical}") => return indirect,
+                    _ => {}
+                }
+            }
+            panic!("no block {logical} in {stat}");
+        }
+
+        fn debugfs(&self, options: &[&str], request: &str) -> String {
+            run(Command::new("debugfs").args(options).args(["-R", request]).arg(self.path()))
+        }
+    }
+
+    fn run(command: &mut Command) -> String {
+        let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    fn found(image: &Image, inode: u64, offset: u64) -> Result<u64, String> {
+        mapping_block(&image.open(), inode, offset)
+            .map(|block| block.offset / block.length)
+            .map_err(|why| why.to_string())
+    }
+
+    #[test]
+    fn mapping_blocks_of_every_depth_are_those_that_debugfs_finds() {
+        let pointers = 256u64;
+        let logicals = [
+            5,
+            12,
+            12 + pointers - 1,
+            12 + pointers + 3 * pointers + 7,
+            12 + pointers + pointers.pow(2) + 2 * pointers.pow(2) + 5 * pointers + 9,
+        ];
+        let offsets: Vec<u64> = logicals.iter().map(|logical| logical * 1024).collect();
+        let image = Image::new(&["-b", "1024", "-O", "^extents,^64bit"]);
+        let inode = image.add("file", &offsets);
+        for logical in &logicals[1..] {
+            let block = image.expected("file", *logical);
+            assert_eq!(found(&image, inode, logical * 1024 + 1023), Ok(block), "block {logical}");
+        }
+    }
+
+    #[test]
+    fn inodes_are_found_in_every_geometry() {
+        let narrow = ["-O", "^extents,^64bit"];
+        let images = [
+            Image::new(&[&narrow[..], &["-b", "4096"]].concat()),
+            Image::new(&[&narrow[..], &["-b", "2048", "-N", "64", "-I", "512", "-G", "4"]].concat()),
+            Image::new(&[&narrow[..], &["-b", "1024", "-N", "64", "-I", "128"]].concat()),
+            Image::wide(&["-b", "4096"]),
+            Image::wide(&["-b", "4096", "-O", "^flex_bg,^resize_inode", "-g", "4096", "-N", "64"]),
+            Image::wide(&["-b", "1024", "-N", "64", "-I", "256"]),
+        ];
+        for image in images {
+            let filesystem = Superblock::read(&image.open()).expect("a superblock");
+            let logical = (12 << 12) / filesystem.block_bytes;
+            for number in 0..12 {
+                let name = format!("file{number}");
+                let inode = image.add(&name, &[12 << 12]);
+                let block = image.expected(&name, logical);
+                assert_eq!(found(&image, inode, 12 << 12), Ok(block), "inode {inode} of {filesystem:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_no_mapping_block_is_refused_with_the_reason() {
+        let image = Image::new(&["-b", "4096", "-O", "^extents,^64bit"]);
+        let inode = image.add("file", &[0]);
+        let refusal = |offset| found(&image, inode, offset).expect_err("a refusal");
+        assert_eq!(
+            refusal(11 << 12),
+            "block 11 is mapped by the inode itself; the first that a mapping block maps is 12"
+        );
+        assert_eq!(
+            refusal(12 << 12),
+            "no mapping block is allocated for block 12; allocate a block nearby, then `sync`"
+        );
+        assert!(refusal(1 << 60).ends_with("is beyond the end of any file without extents"));
+        assert_eq!(found(&image, 1 << 40, 0), Err("the filesystem has no such inode".to_owned()));
+        assert_eq!(found(&image, 0, 0), Err("the filesystem has no such inode".to_owned()));
+    }
+
+    #[test]
+    fn files_and_filesystems_that_are_not_understood_are_refused() {
+        let image = Image::new(&["-O", "extents"]);
+        let inode = image.add("file", &[0]);
+        let refusal = found(&image, inode, 12 << 12).expect_err("a refusal");
+        assert_eq!(refusal, "the file uses extents, so it has no mapping blocks");
+
+        let image = Image::new(&["-O", "meta_bg,^resize_inode"]);
+        let refusal = found(&image, 12, 12 << 12).expect_err("a refusal");
+        assert!(refusal.contains("meta_bg"), "{refusal}");
+
+        let zeroes = Path::new("/dev/zero");
+        let refusal = mapping_block(&File::open(zeroes).expect("zeroes"), 12, 0).expect_err("a refusal");
+        assert_eq!(refusal.to_string(), "the filesystem is not ext4");
+    }
+
+    #[test]
+    fn a_damaged_filesystem_is_an_error_and_no_more() {
+        let image = Image::wide(&["-b", "1024", "-N", "64"]);
+        let inode = image.add("file", &[12 << 10]);
+        let file = File::options().read(true).write(true).open(image.path()).expect("the image");
+        let mut answers = BTreeSet::new();
+        for at in (SUPERBLOCK_AT..SUPERBLOCK_AT + 2048).step_by(2) {
+            let mut sound = [0; 2];
+            file.read_exact_at(&mut sound, at).expect("the sound bytes");
+            file.write_all_at(&[0xFF; 2], at).expect("damage");
+            answers.insert(found(&image, inode, 12 << 10).err());
+            file.write_all_at(&sound, at).expect("repair");
+        }
+        let nonsense = "the filesystem has a superblock that makes no sense".to_owned();
+        assert!(answers.contains(&Some(nonsense)), "{answers:?}");
+        assert!(answers.contains(&Some("the filesystem is not ext4".to_owned())), "{answers:?}");
+    }
 }

@@ -65,7 +65,9 @@ pub fn extents(file: &File, offset: u64, length: u64) -> nix::Result<Vec<Extent>
         Errno::result(unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_FIEMAP, &raw mut request) })?;
         found.extend(request.extents.iter().take(request.mapped_extents as usize));
         match found.last() {
-            Some(last) if request.mapped_extents > 0 && last.flags & LAST == 0 && last.logical_end() > start => {
+            Some(last)
+                if request.mapped_extents > 0 && last.flags & LAST == 0 && last.logical_end() > start =>
+            {
                 start = last.logical_end();
             }
             _ => return Ok(found),
@@ -142,7 +144,9 @@ fn check(extent: &Extent, at: u64) -> Result<(), NoPlace> {
     let odd = |what| Err(NoPlace::Odd(at, what));
     match extent.flags {
         flags if flags & DELALLOC != 0 => Err(NoPlace::Delayed(at)),
-        flags if flags & (DATA_INLINE | DATA_TAIL) != 0 => odd("stored inside metadata, not in blocks of its own"),
+        flags if flags & (DATA_INLINE | DATA_TAIL) != 0 => {
+            odd("stored inside metadata, not in blocks of its own")
+        }
         flags if flags & ENCODED != 0 => odd("compressed or encrypted, so its bytes are elsewhere"),
         flags if flags & SHARED != 0 => odd("shared with another file: a write would go elsewhere"),
         flags if flags & UNKNOWN != 0 => Err(NoPlace::Delayed(at)),
@@ -188,7 +192,10 @@ mod tests {
     fn a_split_range_is_refused_with_its_pieces() {
         let extents = [extent(0, 100_000, 4096, 0), extent(4096, 900_000, 4096, LAST)];
         let refusal = locate(&extents, 0, 8192).expect_err("a refusal");
-        assert_eq!(refusal.to_string(), "the range is split on the disk: 4096 bytes at 100000, 4096 bytes at 900000");
+        assert_eq!(
+            refusal.to_string(),
+            "the range is split on the disk: 4096 bytes at 100000, 4096 bytes at 900000"
+        );
     }
 
     #[test]
@@ -202,7 +209,8 @@ mod tests {
 
     #[test]
     fn data_without_a_place_is_refused_by_its_kind() {
-        let refusal = |flags| locate(&[extent(0, 0, 4096, flags)], 0, 4096).expect_err("a refusal").to_string();
+        let refusal =
+            |flags| locate(&[extent(0, 0, 4096, flags)], 0, 4096).expect_err("a refusal").to_string();
         assert!(refusal(DELALLOC | UNKNOWN).ends_with("has no block yet (delayed allocation): `sync` first"));
         assert!(refusal(UNKNOWN).contains("has no block yet"));
         assert!(refusal(DATA_INLINE | NOT_ALIGNED).contains("stored inside metadata"));
