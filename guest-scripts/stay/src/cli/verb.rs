@@ -235,21 +235,22 @@ fn place(words: &mut Words, has_length: bool) -> Result<Request, Failure> {
 
 fn transfer(words: &mut Words, direction: Direction) -> Result<Request, Failure> {
     let job = job(words)?;
-    let fill = words.option("fill")?.unwrap_or_else(|| "stay".to_owned());
-    if fill.is_empty() {
+    let fill = words.option("fill")?;
+    if fill.as_deref() == Some("") {
         return Err(Failure::Usage("--fill needs at least one character".to_owned()));
     }
+    let has_fill = fill.is_some();
     let transfer = Transfer {
         direction,
         path: words.next("FILE")?.into(),
         offset: bytes(words, "OFFSET")?,
         length: bytes(words, "LEN")?,
-        fill: fill.into_bytes(),
+        fill: fill.unwrap_or_else(|| "stay".to_owned()).into_bytes(),
         is_buffered: words.flag("buffered"),
         may_create: words.flag("create"),
     };
-    if transfer.may_create && direction == Direction::Read {
-        return Err(Failure::Usage("--create is for writing".to_owned()));
+    if direction == Direction::Read && (has_fill || transfer.may_create) {
+        return Err(Failure::Usage("--fill and --create are for writing".to_owned()));
     }
     match (job, words.flag("fsync")) {
         (None, and_fsync) => Ok(Request::Transfer { transfer, and_fsync }),
