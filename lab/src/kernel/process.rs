@@ -1,5 +1,6 @@
 //! Running the tools of a Debian machine.
 
+use crate::tie;
 use anyhow::{Context, Result, bail};
 use std::process::{Command, Output, Stdio};
 
@@ -11,6 +12,7 @@ use std::process::{Command, Output, Stdio};
 pub fn output(command: &mut Command) -> Result<Output> {
     command.env("LC_ALL", "C");
     let program = command.get_program().to_string_lossy().into_owned();
+    tie::to_this_thread(command);
     command.output().with_context(|| format!("cannot run `{program}`: is this a Debian machine?"))
 }
 

@@ -32,6 +32,8 @@ pub struct KernelResult {
     pub package: Option<String>,
     /// How the guest was run.
     pub accel: Accel,
+    /// What the guest reported before the first attempt, by name.
+    pub setup: BTreeMap<String, String>,
     /// The verdict.
     pub verdict: Outcome,
     /// The arm in which nothing is held.
@@ -138,6 +140,7 @@ impl KernelResult {
             spec: kernel.spec.clone(),
             package: kernel.package.clone(),
             accel,
+            setup: run.setup.clone(),
             verdict,
             control,
             forced,

@@ -9,17 +9,21 @@ use blkstay_engine::control::Command;
 use blkstay_engine::journal::{Arm, Outcome};
 use blkstay_engine::report::AttemptReport;
 use blkstay_engine::request::Nanos;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long a guest may take to boot before it counts as lost.
 const BOOT_LIMIT: Duration = Duration::from_secs(180);
 
-/// Bounds of the watchdog that is derived from the control arm.
+/// Least and most that the watchdog of the forced arm may be.
 const WATCHDOG_NS: std::ops::RangeInclusive<Nanos> = 400_000_000..=30_000_000_000;
 
-/// How many times longer than the slowest control attempt a forced one may take to go on. A guest
+/// How many times longer than the slowest control attempt a forced one may take to go on: a guest
 /// that is merely slow must not look like one that waits in a circle.
 const PATIENCE: u64 = 8;
+
+/// Fewer control attempts than this have hardly seen the slowest; patience is three times that then.
+const SAMPLES: usize = 20;
 
 /// What an attempt showed.
 #[derive(Clone, Debug)]
@@ -41,6 +45,8 @@ pub struct Judged {
 pub struct Experiment {
     /// What the guest's `uname -r` says, if it came that far.
     pub release: Option<String>,
+    /// What the guest reported before the first attempt.
+    pub setup: BTreeMap<String, String>,
     /// Attempts in the order in which they were made.
     pub attempts: Vec<Judged>,
     /// Watchdog of the forced arm.
@@ -77,8 +83,12 @@ async fn boot(guest: &mut Guest, experiment: &mut Experiment) -> Result<()> {
     let ready = guest.reach("guest.ready", BOOT_LIMIT).await?;
     let report = guest.client.status().await.context("the daemon is gone")?;
     experiment.release = report.reports.get("kernel").cloned();
+    experiment.setup = report.reports.clone();
     if let Some(problem) = report.reports.get("problem") {
         bail!("the guest cannot run the case: {problem}");
+    }
+    if let Some(exit) = report.reports.get("setup-exit").filter(|exit| *exit != "0") {
+        bail!("the case's `setup` failed with status {exit}; the guest's last words: {}", guest.last_words());
     }
     if ready.is_none() {
         let why = format!("the guest did not come up; its last words: {}", guest.last_words());
@@ -143,14 +153,15 @@ async fn attempt(
     Ok(judged)
 }
 
-/// From how long the control arm took between a point reaching a gate and the event that would have
-/// ended its hold, and from how long its attempts took as a whole.
+/// From how long each hold would have stood in the control arm.
 fn watchdog(experiment: &Experiment) -> Nanos {
     let reports = experiment.arm(Arm::Control).filter_map(|judged| judged.report.as_ref());
-    let waited = reports.flat_map(|report| &report.holds).filter_map(|hold| {
+    let waited = reports.clone().flat_map(|report| &report.holds).filter_map(|hold| {
         let (reached, came) = (hold.reached_ns?, hold.true_ns?);
         Some(came.saturating_sub(reached))
     });
     let longest = waited.max().unwrap_or(0);
-    longest.saturating_mul(PATIENCE).clamp(*WATCHDOG_NS.start(), *WATCHDOG_NS.end())
+    let caution = if reports.count() < SAMPLES { 3 } else { 1 };
+    let (least, most) = (WATCHDOG_NS.start() * caution, *WATCHDOG_NS.end());
+    longest.saturating_mul(PATIENCE * caution).clamp(least, most)
 }

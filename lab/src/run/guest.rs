@@ -92,8 +92,9 @@ impl Guest {
         let program = qemu()?;
         let directory = Directory::make(keep)?;
         let at = |name: &str| directory.path().join(name);
-        let modules = kernel.need(&needs(&case.recipe.image.filesystem))?;
-        initramfs::write(&at("initramfs"), &modules, &case.script)?;
+        let filesystem = &case.recipe.image.filesystem;
+        let modules = kernel.need(&needs(filesystem))?;
+        initramfs::write(&at("initramfs"), &modules, filesystem, &case.script)?;
         disk::make(&case.recipe.image, &at("disk.img")).await?;
         progress.say("choosing between KVM and emulation");
         let accel = accel::choose(cache, &kernel.image, &at("initramfs")).await;

@@ -22,7 +22,7 @@ const DIRECTORIES: [&str; 9] = ["bin", "sbin", "usr", "usr/bin", "usr/sbin", "de
 ///
 /// # Errors
 /// No static busybox is found, or the archive cannot be written.
-pub fn write(path: &Path, modules: &[Module], script: &str) -> Result<()> {
+pub fn write(path: &Path, modules: &[Module], filesystem: &str, script: &str) -> Result<()> {
     let mut archive = Archive { out: Vec::new(), inode: 1 };
     for directory in DIRECTORIES.iter().chain(&["mnt", "modules"]) {
         archive.directory(directory)?;
@@ -31,6 +31,7 @@ pub fn write(path: &Path, modules: &[Module], script: &str) -> Result<()> {
     archive.file("bin/stay", STAY, 0o755)?;
     archive.file("init", INIT.as_bytes(), 0o755)?;
     archive.file("case.sh", script.as_bytes(), 0o644)?;
+    archive.file("filesystem", format!("{filesystem}\n").as_bytes(), 0o644)?;
     let mut order = String::new();
     for module in modules {
         let name = format!("modules/{}.ko", module.name);

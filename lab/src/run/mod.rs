@@ -42,7 +42,7 @@ const INTERRUPTED: u8 = 130;
 pub fn run(args: &Run) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
         let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
         // Dropping the run ends its processes and removes its files.
@@ -51,7 +51,10 @@ pub fn run(args: &Run) -> Result<ExitCode> {
             _ = interrupt.recv() => Ok(ExitCode::from(INTERRUPTED)),
             _ = terminate.recv() => Ok(ExitCode::from(INTERRUPTED)),
         }
-    })
+    });
+    // A download that was interrupted is not waited for: it ends with this process.
+    runtime.shutdown_background();
+    done
 }
 
 async fn run_case(args: &Run) -> Result<ExitCode> {

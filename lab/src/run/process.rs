@@ -1,20 +1,19 @@
-//! Child processes that never outlive the lab.
+//! The daemon, QEMU and what else a run starts.
 
+use crate::tie;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::time::Duration;
 use tokio::process::{Child, Command};
 
-/// Makes a command whose process dies with this one, however this one dies.
+/// Makes a command whose process dies with this one, however this one dies. The runtime has one
+/// thread, the main one, so that is the one it is tied to.
 pub fn tied(program: &std::path::Path) -> Command {
     let mut command = Command::new(program);
     command.kill_on_drop(true);
     // A process group of its own: Ctrl-C in a terminal reaches the lab alone, which then ends all.
     command.process_group(0);
-    // SAFETY: prctl(2) is async-signal-safe and touches nothing but the new process.
-    unsafe {
-        command.pre_exec(|| nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(std::io::Error::from));
-    }
+    tie::to_this_thread(command.as_std_mut());
     command
 }
 
