@@ -155,13 +155,14 @@ async fn attempt(
 
 /// From how long each hold would have stood in the control arm.
 fn watchdog(experiment: &Experiment) -> Nanos {
-    let reports = experiment.arm(Arm::Control).filter_map(|judged| judged.report.as_ref());
-    let waited = reports.clone().flat_map(|report| &report.holds).filter_map(|hold| {
+    let reports: Vec<&AttemptReport> =
+        experiment.arm(Arm::Control).filter_map(|judged| judged.report.as_ref()).collect();
+    let waited = reports.iter().flat_map(|report| &report.holds).filter_map(|hold| {
         let (reached, came) = (hold.reached_ns?, hold.true_ns?);
         Some(came.saturating_sub(reached))
     });
     let longest = waited.max().unwrap_or(0);
-    let caution = if reports.count() < SAMPLES { 3 } else { 1 };
+    let caution = if reports.len() < SAMPLES { 3 } else { 1 };
     let (least, most) = (WATCHDOG_NS.start() * caution, *WATCHDOG_NS.end());
     longest.saturating_mul(PATIENCE * caution).clamp(least, most)
 }
