@@ -53,6 +53,12 @@ pub enum Broken {
     /// The status byte is outside memory.
     #[error("the status byte of a chain is outside memory")]
     StatusOutside,
+    /// The rings themselves cannot be used.
+    #[error("the available ring or the used ring is outside memory, or an index jumps ahead")]
+    Rings,
+    /// More is in flight than there are descriptors, so some must be in use twice.
+    #[error("more requests are in flight than the ring has descriptors")]
+    TooMany,
 }
 
 /// Where in guest memory a request has its data and wants its status.
@@ -131,16 +137,23 @@ fn body(head: u16, memory: Memory, descriptors: &[Descriptor]) -> Result<Body, B
     }
     let status_at = last.addr().0.checked_add(u64::from(last.len()) - 1).map(GuestAddress);
     let status_at = status_at.filter(|at| memory.check_range(*at, 1)).ok_or(Broken::StatusOutside)?;
-    let mut segments: Vec<(GuestAddress, usize)> = Vec::with_capacity(descriptors.len() - 1);
-    for descriptor in &descriptors[1..] {
-        segments.push((descriptor.addr(), descriptor.len() as usize));
+    Ok(Body { head, memory, segments: segments(&descriptors[1..]), status_at, ended: false })
+}
+
+/// The data of a chain that ends with its status; nothing is kept of a chain that will be refused for
+/// its length, so that a ring full of them does not fill memory.
+fn segments(descriptors: &[Descriptor]) -> Vec<(GuestAddress, usize)> {
+    if descriptors.len() > SEGMENTS_MAX as usize + 1 {
+        return Vec::new();
     }
+    let data = descriptors.iter().map(|descriptor| (descriptor.addr(), descriptor.len() as usize));
+    let mut segments: Vec<_> = data.collect();
     // The status is the last byte of the last descriptor; data may come before it there.
     if let Some(last) = segments.last_mut() {
         last.1 -= 1;
     }
     segments.retain(|(_, length)| *length > 0);
-    Ok(Body { head, memory, segments, status_at, ended: false })
+    segments
 }
 
 type Refusal = (Status, String);
@@ -178,7 +191,7 @@ fn request(
         Op::GetId if length < u64::from(VIRTIO_BLK_ID_BYTES) => {
             return refuse(format!("{length} bytes for a serial number of {VIRTIO_BLK_ID_BYTES}"));
         }
-        Op::GetId => return Ok((op, ByteRange::default())),
+        Op::GetId => return check_direction(op, data).map(|()| (op, ByteRange::default())),
         Op::Write if read_only => return refuse("a write to a read-only disk"),
         Op::Read | Op::Write => {}
     }
@@ -199,7 +212,7 @@ fn header(descriptor: &Descriptor, memory: &Memory) -> Result<Header, Refusal> {
 /// The device reads what is written and writes what is read (virtio 1.3, section 5.2.6.1).
 fn check_direction(op: Op, data: &[Descriptor]) -> Result<(), Refusal> {
     let segments = data.iter().take(data.len() - 1).chain(data.last().filter(|last| last.len() > 1));
-    let mut wrong = segments.filter(|segment| segment.is_write_only() != (op == Op::Read));
+    let mut wrong = segments.filter(|segment| segment.is_write_only() != (op != Op::Write));
     match wrong.next() {
         None => Ok(()),
         Some(_) => refuse(format!("a {op} has a data segment of the wrong direction")),

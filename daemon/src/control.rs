@@ -9,7 +9,13 @@ use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// Most calls of a client that are unanswered or whose answers it has not read: beyond that nothing is
+/// read from it, so that it cannot fill memory. The engine lets fewer than that wait (4096), so those
+/// that wait never keep the call out that would end their waiting.
+const UNREAD_MAX: usize = 8192;
 
 /// Serves every connection to a socket, for ever; `source` is whose connections they are.
 ///
@@ -34,12 +40,12 @@ pub async fn serve(listener: StdListener, source: Source, core: Arc<Core>) -> Re
 async fn client(stream: UnixStream, source: Source, core: Arc<Core>) {
     let (read, write) = stream.into_split();
     let (replies, outgoing) = unbounded_channel();
-    let writer = tokio::spawn(write_replies(write, outgoing));
-    let mut tokens = Vec::new();
-    if let Err(error) = read_calls(read, source, &core, &replies, &mut tokens).await {
+    let room = Arc::new(Semaphore::new(UNREAD_MAX));
+    let writer = tokio::spawn(write_replies(write, outgoing, room.clone()));
+    if let Err(error) = read_calls(read, source, &core, &replies, &room).await {
         tracing::debug!(%error, "a client of the control socket is gone");
     }
-    core.forget(&tokens);
+    core.forget(&replies);
     drop(replies);
     let _ = writer.await;
 }
@@ -49,7 +55,7 @@ async fn read_calls(
     source: Source,
     core: &Arc<Core>,
     replies: &UnboundedSender<Reply>,
-    tokens: &mut Vec<blkstay_engine::engine::Token>,
+    room: &Semaphore,
 ) -> std::io::Result<()> {
     let limit = match source {
         Source::Guest => GUEST_LINE_BYTES_MAX,
@@ -62,8 +68,12 @@ async fn read_calls(
         if text.is_empty() {
             continue;
         }
+        match room.acquire().await {
+            Ok(permit) => permit.forget(),
+            Err(_) => break,
+        }
         match parse(text, limit) {
-            Ok(call) => tokens.push(core.call(source, call.id, call.command, replies)),
+            Ok(call) => core.call(source, call.id, call.command, replies),
             Err(refusal) => {
                 let _ = replies.send(refusal);
             }
@@ -105,12 +115,18 @@ fn parse(line: &[u8], limit: usize) -> Result<Call, Reply> {
     })
 }
 
-async fn write_replies(mut write: OwnedWriteHalf, mut outgoing: UnboundedReceiver<Reply>) {
+async fn write_replies(
+    mut write: OwnedWriteHalf,
+    mut outgoing: UnboundedReceiver<Reply>,
+    room: Arc<Semaphore>,
+) {
     while let Some(reply) = outgoing.recv().await {
         let Ok(mut line) = serde_json::to_vec(&reply) else { continue };
         line.push(b'\n');
         if write.write_all(&line).await.is_err() {
-            return;
+            break;
         }
+        room.add_permits(1);
     }
+    room.close();
 }

@@ -42,6 +42,8 @@ struct Inner {
     owed: HashMap<Token, Owed>,
     next_request: u64,
     next_token: u64,
+    /// Requests that the drive has, given up or not.
+    in_drive: usize,
     /// Nothing happens any more: the daemon ends.
     closed: bool,
 }
@@ -68,6 +70,7 @@ impl Core {
             owed: HashMap::new(),
             next_request: 1,
             next_token: 1,
+            in_drive: 0,
             closed: false,
         };
         Arc::new(Core {
@@ -101,14 +104,15 @@ impl Core {
     pub fn begin_journal(&self, image: String, image_bytes: u64) {
         let version = blkstay_engine::journal::VERSION;
         let record = Record::Journal { version, image, image_bytes };
-        self.carry_out(&mut self.lock(), vec![Action::Record(record)]);
+        self.carry_out(&mut self.lock(), self.now(), vec![Action::Record(record)]);
     }
 
     /// Loads a policy that holds from now on.
     pub fn load(&self, policy: Policy) {
         let mut inner = self.lock();
-        let actions = inner.engine.load(self.now(), policy);
-        self.carry_out(&mut inner, actions);
+        let now = self.now();
+        let actions = inner.engine.load(now, policy);
+        self.carry_out(&mut inner, now, actions);
     }
 
     /// Takes what came out of a ring, oldest first.
@@ -125,7 +129,10 @@ impl Core {
                 }
                 Parsed::Refused(request, status, why) => {
                     self.step(&mut inner, Input::BadRequest { queue, why });
-                    ring.complete(request, status);
+                    match inner.closed {
+                        true => request.abandon(),
+                        false => ring.complete(request, status),
+                    }
                 }
                 Parsed::Broken(why) => {
                     let why = format!("{why}; the ring is stopped");
@@ -138,6 +145,7 @@ impl Core {
     /// Takes back what the drive has finished.
     pub fn finished(&self, id: RequestId, request: Finished, status: Status) {
         let mut inner = self.lock();
+        inner.in_drive -= 1;
         match inner.pending.remove(&id) {
             Some(Pending::InDrive(ring)) => {
                 inner.pending.insert(id, Pending::Finished(request, ring));
@@ -149,22 +157,22 @@ impl Core {
     }
 
     /// Carries out a command; the answer goes to `client` once it has taken effect.
-    pub fn call(&self, source: Source, id: u64, command: Command, client: &UnboundedSender<Reply>) -> Token {
+    pub fn call(&self, source: Source, id: u64, command: Command, client: &UnboundedSender<Reply>) {
         let mut inner = self.lock();
         let token = Token(inner.next_token);
         inner.next_token += 1;
         inner.owed.insert(token, Owed { id, client: client.clone() });
         self.step(&mut inner, Input::Call { token, source, command });
-        token
     }
 
     /// A client is gone: what it waits for is forgotten.
-    pub fn forget(&self, tokens: &[Token]) {
+    pub fn forget(&self, client: &UnboundedSender<Reply>) {
         let mut inner = self.lock();
+        let owed = inner.owed.iter().filter(|(_, owed)| owed.client.same_channel(client));
+        let tokens: Vec<Token> = owed.map(|(token, _)| *token).collect();
         for token in tokens {
-            if inner.owed.remove(token).is_some() {
-                self.step(&mut inner, Input::Forget(*token));
-            }
+            inner.owed.remove(&token);
+            self.step(&mut inner, Input::Forget(token));
         }
     }
 
@@ -187,9 +195,14 @@ impl Core {
         }
     }
 
-    /// The guest is gone: its requests are given up.
+    /// The guest is gone: its requests are given up. Returns when the drive is through with them,
+    /// so that none reaches the media after one of the next guest's.
     pub fn disconnected(&self) {
-        self.step(&mut self.lock(), Input::Abandon(Abandon::Disconnect));
+        let mut inner = self.lock();
+        self.step(&mut inner, Input::Abandon(Abandon::Disconnect));
+        while inner.in_drive > 0 && !inner.closed {
+            inner = self.through.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// The last thing that happens: every request is accounted for, nothing is done after it.
@@ -209,12 +222,13 @@ impl Core {
         if inner.closed {
             return give_up(inner, input);
         }
-        let actions = inner.engine.step(self.now(), input);
-        self.carry_out(inner, actions);
+        let now = self.now();
+        let actions = inner.engine.step(now, input);
+        self.carry_out(inner, now, actions);
     }
 
-    fn carry_out(&self, inner: &mut Inner, actions: Vec<Action>) {
-        let now = self.now();
+    /// `now` is the time at which the engine decided: the journal fed back gives the same decisions.
+    fn carry_out(&self, inner: &mut Inner, now: Nanos, actions: Vec<Action>) {
         let (records, effects): (Vec<_>, Vec<_>) =
             actions.into_iter().partition(|action| matches!(action, Action::Record(_)));
         for record in records {
@@ -251,7 +265,10 @@ impl Core {
         if let Some(Pending::Arrived(request, ring)) = inner.pending.remove(&id) {
             inner.pending.insert(id, Pending::InDrive(ring));
             match self.drive.get() {
-                Some(drive) => drive.submit(id, request.submit()),
+                Some(drive) => {
+                    inner.in_drive += 1;
+                    drive.submit(id, request.submit());
+                }
                 None => request.abandon(),
             }
         }

@@ -1,16 +1,16 @@
 //! The vhost-user-blk front end: takes chains out of a guest's rings and puts completions back.
 
-use crate::chain::{Finished, MemoryMap, Parsed, parse};
+use crate::chain::{Broken, Finished, MemoryMap, Parsed, parse};
 use crate::core::Core;
 use crate::device::{Device, QUEUE_SIZE_MAX};
 use blkstay_engine::request::Status;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use vhost::vhost_user::message::VhostUserProtocolFeatures;
-use vhost_user_backend::{VhostUserBackend, VringMutex, VringT};
+use vhost_user_backend::{VhostUserBackend, VringMutex, VringState, VringT};
 use virtio_queue::{QueueOwnedT, QueueT};
-use vm_memory::{GuestAddressSpace, GuestMemoryMmap};
+use vm_memory::{GuestAddressSpace, GuestMemoryBackend, GuestMemoryRegion};
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::event::{EventConsumer, EventFlag, EventNotifier, new_event_consumer_and_notifier};
 
@@ -20,17 +20,27 @@ type Vring = VringMutex<MemoryMap>;
 #[derive(Clone)]
 pub struct Ring {
     vring: Vring,
+    state: Arc<RingState>,
+}
+
+/// What is known of a ring, as long as its guest is connected.
+#[derive(Default)]
+struct RingState {
     /// Set when the guest broke it; it is left alone until the guest sets it up anew.
-    broken: Arc<AtomicBool>,
+    broken: AtomicBool,
+    /// Chains taken from it and not put back.
+    in_flight: AtomicUsize,
 }
 
 impl Ring {
     /// Tells the guest that a request is through.
     pub fn complete(&self, request: Finished, status: Status) {
+        // Before the guest can see it: from then on it may use the descriptors again.
+        self.state.in_flight.fetch_sub(1, Ordering::AcqRel);
         let Some((head, written)) = request.complete(status) else {
             return self.set_broken("a status byte is outside memory by now");
         };
-        if self.broken.load(Ordering::Acquire) {
+        if self.is_broken() {
             return;
         }
         let mut vring = self.vring.get_mut();
@@ -44,54 +54,63 @@ impl Ring {
         }
     }
 
+    fn is_broken(&self) -> bool {
+        self.state.broken.load(Ordering::Acquire)
+    }
+
     fn set_broken(&self, why: &str) {
         tracing::warn!(why, "a ring is stopped");
-        self.broken.store(true, Ordering::Release);
+        self.state.broken.store(true, Ordering::Release);
     }
 
     /// Everything that the guest has made available, oldest first.
     fn take(&self, memory: &MemoryMap, device: &Device) -> Vec<Parsed> {
         let mut taken = Vec::new();
         let mut vring = self.vring.get_mut();
-        while !self.broken.load(Ordering::Acquire) {
-            if vring.disable_notification().is_err() {
-                self.set_broken("its used ring is outside memory");
-                break;
-            }
-            self.drain(&mut vring, memory, device, &mut taken);
-            match vring.enable_notification() {
-                Ok(true) => continue,
+        while !self.is_broken() {
+            match self.drain(&mut vring, memory, device, &mut taken) {
+                Ok(true) => {}
                 Ok(false) => break,
-                Err(error) => self.set_broken(&format!("its available ring is outside memory: {error}")),
+                Err(why) => {
+                    self.set_broken(&why.to_string());
+                    taken.push(Parsed::Broken(why));
+                }
             }
         }
         taken
     }
 
+    /// Takes what is available now; says whether there is more by the time it is done.
     fn drain(
         &self,
-        vring: &mut vhost_user_backend::VringState<MemoryMap>,
+        vring: &mut VringState<MemoryMap>,
         memory: &MemoryMap,
         device: &Device,
         taken: &mut Vec<Parsed>,
-    ) {
-        let queue = vring.get_queue_mut();
-        if !queue.ready() {
-            return;
+    ) -> Result<bool, Broken> {
+        if !vring.get_queue().ready() {
+            return Ok(false);
         }
+        vring.disable_notification().map_err(|_| Broken::Rings)?;
         let guard = memory.memory();
-        let chains = match queue.iter(guard.clone()) {
-            Ok(chains) => chains,
-            Err(error) => return self.set_broken(&format!("its available ring makes no sense: {error}")),
-        };
-        for chain in chains {
-            let parsed = parse(chain, guard.clone(), device.bytes, device.read_only);
-            let broken = matches!(parsed, Parsed::Broken(_));
-            taken.push(parsed);
-            if broken {
-                return self.set_broken("a chain is broken");
+        let queue = vring.get_queue_mut();
+        let size = usize::from(queue.size());
+        let before = queue.next_avail();
+        let available = queue.avail_idx(&*guard, Ordering::Acquire).map_err(|_| Broken::Rings)?.0;
+        for chain in queue.iter(guard.clone()).map_err(|_| Broken::Rings)? {
+            match parse(chain, guard.clone(), device.bytes, device.read_only) {
+                Parsed::Broken(why) => return Err(why),
+                parsed => taken.push(parsed),
+            }
+            if self.state.in_flight.fetch_add(1, Ordering::AcqRel) >= size {
+                return Err(Broken::TooMany);
             }
         }
+        // Entries of the available ring are outside memory: looking again would never end.
+        if queue.next_avail() == before && available != before {
+            return Err(Broken::Rings);
+        }
+        vring.enable_notification().map_err(|_| Broken::Rings)
     }
 }
 
@@ -100,7 +119,7 @@ pub struct Frontend {
     core: Arc<Core>,
     device: Device,
     memory: MemoryMap,
-    broken: Vec<Arc<AtomicBool>>,
+    rings: Vec<Arc<RingState>>,
     /// Held from taking chains out of a queue until the engine knows of them, so that stopping a
     /// ring misses none.
     taking: Vec<Mutex<()>>,
@@ -114,7 +133,7 @@ impl Frontend {
             core,
             device,
             memory,
-            broken: (0..queues).map(|_| Arc::default()).collect(),
+            rings: (0..queues).map(|_| Arc::default()).collect(),
             taking: (0..queues).map(|_| Mutex::default()).collect(),
         }
     }
@@ -122,7 +141,7 @@ impl Frontend {
     fn serve(&self, queue: u16, vring: &Vring) {
         let index = usize::from(queue);
         let _taking = self.taking[index].lock().unwrap_or_else(PoisonError::into_inner);
-        let ring = Ring { vring: vring.clone(), broken: self.broken[index].clone() };
+        let ring = Ring { vring: vring.clone(), state: self.rings[index].clone() };
         let taken = ring.take(&self.memory, &self.device);
         if !taken.is_empty() {
             self.core.arrive(queue, &ring, taken);
@@ -152,7 +171,16 @@ impl VhostUserBackend for Frontend {
 
     fn set_event_idx(&self, _enabled: bool) {}
 
-    fn update_memory(&self, _memory: vm_memory::GuestMemoryAtomic<GuestMemoryMmap>) -> io::Result<()> {
+    /// Refuses memory that its file does not reach: touching it would kill the daemon (SIGBUS).
+    fn update_memory(&self, memory: MemoryMap) -> io::Result<()> {
+        for region in memory.memory().iter() {
+            let Some(backing) = region.file_offset() else { continue };
+            let file = backing.file().metadata()?;
+            let end = backing.start().checked_add(region.len());
+            if file.is_file() && end.is_none_or(|end| end > file.len()) {
+                return Err(io::Error::other("a region of memory reaches past the end of its file"));
+            }
+        }
         Ok(())
     }
 
@@ -171,7 +199,7 @@ impl VhostUserBackend for Frontend {
         if let Some(taking) = self.taking.get(usize::from(queue)) {
             drop(taking.lock().unwrap_or_else(PoisonError::into_inner));
             self.core.stop_ring(queue);
-            self.broken[usize::from(queue)].store(false, Ordering::Release);
+            self.rings[usize::from(queue)].broken.store(false, Ordering::Release);
         }
         Ok(())
     }

@@ -24,16 +24,18 @@ impl Image {
     /// It is missing, unreadable, empty, no whole number of sectors, or in use by somebody else.
     pub fn open(path: &Path, read_only: bool) -> Result<Image> {
         let shown = path.display();
+        // Before it is opened: opening a pipe may wait for ever.
+        if let Ok(found) = path.metadata() {
+            ensure!(
+                found.is_file() || found.file_type().is_block_device(),
+                "image {shown}: neither a file nor a block device; give a raw disk image"
+            );
+        }
         let file = OpenOptions::new()
             .read(true)
             .write(!read_only)
             .open(path)
             .with_context(|| format!("image {shown}: cannot open it{}", advice(path, read_only)))?;
-        let kind = file.metadata().with_context(|| format!("image {shown}"))?.file_type();
-        ensure!(
-            kind.is_file() || kind.is_block_device(),
-            "image {shown}: neither a file nor a block device; give a raw disk image"
-        );
         let bytes = size(&file).with_context(|| format!("image {shown}: cannot tell its size"))?;
         ensure!(bytes > 0, "image {shown}: it is empty; make one with `truncate -s 1G {shown}`");
         ensure!(

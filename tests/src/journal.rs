@@ -1,0 +1,77 @@
+//! Reads journals.
+
+use blkstay_engine::journal::{Abandon, Line, Record, Stage};
+use blkstay_engine::request::{Op, Request, RequestId};
+use std::path::Path;
+
+/// Every record of a journal that nobody writes any more.
+#[track_caller]
+pub fn read(path: &Path) -> Vec<Record> {
+    let text = std::fs::read_to_string(path).expect("the journal");
+    assert!(text.ends_with('\n'), "the journal's last line is torn");
+    lines(path).into_iter().map(|line| line.record).collect()
+}
+
+/// Every line of a journal. One that is just being written is left out: a reader may see a part of it.
+#[track_caller]
+pub fn lines(path: &Path) -> Vec<Line> {
+    let text = std::fs::read_to_string(path).expect("the journal");
+    let (text, _) = text.rsplit_once('\n').expect("the journal's first line");
+    let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    let lines: Vec<Line> = text.lines().map(parse).collect();
+    assert!(matches!(lines[0].record, Record::Journal { .. }), "the first line says what the file is");
+    assert!(lines.is_sorted_by_key(|line| line.t), "time runs forward");
+    lines
+}
+
+/// The requests that arrived.
+pub fn arrived(records: &[Record]) -> Vec<Request> {
+    let arrived = |record: &Record| match record {
+        Record::Arrived { request, .. } => Some(*request),
+        _ => None,
+    };
+    records.iter().filter_map(arrived).collect()
+}
+
+/// The only request that arrived with that operation.
+#[track_caller]
+pub fn only(records: &[Record], op: Op) -> RequestId {
+    let found: Vec<_> = arrived(records).into_iter().filter(|request| request.op == op).collect();
+    assert_eq!(found.len(), 1, "expected one {op}: {found:?}");
+    found[0].id
+}
+
+/// How many requests completed.
+pub fn completed(records: &[Record]) -> usize {
+    records.iter().filter(|record| matches!(record, Record::Completed { .. })).count()
+}
+
+/// What was given up.
+pub fn abandoned(records: &[Record]) -> Vec<(RequestId, Stage, Abandon)> {
+    let abandoned = |record: &Record| match record {
+        Record::Abandoned { id, stage, why } => Some((*id, *stage, *why)),
+        _ => None,
+    };
+    records.iter().filter_map(abandoned).collect()
+}
+
+/// What was wrong with chains that were no requests.
+pub fn bad_requests(records: &[Record]) -> Vec<String> {
+    let bad = |record: &Record| match record {
+        Record::BadRequest { why, .. } => Some(why.clone()),
+        _ => None,
+    };
+    records.iter().filter_map(bad).collect()
+}
+
+/// Fails unless every request that arrived ended in exactly one way.
+#[track_caller]
+pub fn assert_accounted_for(records: &[Record]) {
+    for request in arrived(records) {
+        let ends = records.iter().filter(|record| match record {
+            Record::Completed { id, .. } | Record::Abandoned { id, .. } => *id == request.id,
+            _ => false,
+        });
+        assert_eq!(ends.count(), 1, "{} ended otherwise than once: {records:#?}", request.id);
+    }
+}

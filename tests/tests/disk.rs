@@ -1,0 +1,194 @@
+//! A guest that does everything right gets a good disk.
+
+use blkstay_tests::client::Setup;
+use blkstay_tests::daemon::{Daemon, IMAGE_BYTES, Recipe};
+use blkstay_tests::random::Random;
+use blkstay_tests::request::{IO_ERROR, OK, Request};
+use virtio_bindings::virtio_blk::*;
+use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
+use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
+
+fn offers(offered: u64, bit: u32) -> bool {
+    offered & (1 << bit) != 0
+}
+
+#[test]
+fn offers_the_features_that_are_promised_and_none_that_forbids_reordering() {
+    let daemon = Daemon::start();
+    let client = daemon.connect();
+    for bit in [
+        VIRTIO_BLK_F_SEG_MAX,
+        VIRTIO_BLK_F_SIZE_MAX,
+        VIRTIO_BLK_F_BLK_SIZE,
+        VIRTIO_BLK_F_FLUSH,
+        VIRTIO_BLK_F_MQ,
+        VIRTIO_RING_F_INDIRECT_DESC,
+        VIRTIO_RING_F_EVENT_IDX,
+        VIRTIO_F_VERSION_1,
+    ] {
+        assert!(offers(client.offered, bit), "feature {bit} is missing");
+    }
+    let (in_order, packed) = (35, 34);
+    for bit in [VIRTIO_BLK_F_RO, in_order, packed] {
+        assert!(!offers(client.offered, bit), "feature {bit} is offered");
+    }
+}
+
+#[test]
+fn configuration_space_describes_the_disk() {
+    let daemon = Recipe::new().argument("--num-queues=3").start();
+    let mut client = daemon.connect();
+    let config = client.config(0, 60);
+    assert_eq!(config[..8], (IMAGE_BYTES / 512).to_le_bytes(), "capacity");
+    assert_eq!(config[8..12], (1_u32 << 20).to_le_bytes(), "size_max");
+    assert_eq!(config[12..16], 254_u32.to_le_bytes(), "seg_max");
+    assert_eq!(config[20..24], 512_u32.to_le_bytes(), "blk_size");
+    assert_eq!(config[34..36], 3_u16.to_le_bytes(), "num_queues");
+}
+
+#[test]
+fn what_is_written_is_read_back_and_is_in_the_image() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    let before = daemon.content();
+    assert_eq!(client.read(3, 4096), before[3 * 512..3 * 512 + 4096]);
+    let data = Random::new(2).bytes(8192);
+    client.write(100, &data);
+    assert_eq!(client.ask(&Request::flush()).status, OK);
+    assert_eq!(client.read(100, 8192), data);
+    let mut expected = before;
+    expected[51_200..59_392].copy_from_slice(&data);
+    assert!(daemon.content() == expected, "the image has other changes than the write");
+}
+
+#[test]
+fn has_a_serial_number() {
+    let done = Daemon::start().connect().ask(&Request::id());
+    assert_eq!((done.status, done.written), (OK, 21));
+    assert_eq!(done.data, b"blkstay\0\0\0\0\0\0\0\0\0\0\0\0\0");
+}
+
+#[test]
+fn data_may_be_in_many_segments_direct_or_indirect() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect_with(Setup { queue_size: 256, ..Setup::default() });
+    for (segments, indirect) in [(2, false), (7, true), (200, false), (254, true)] {
+        let data = Random::new(segments as u64).bytes(254 * 512);
+        let mut write = Request::write(segments as u64, &data).segments(segments);
+        let mut read = Request::read(segments as u64, data.len()).segments(segments);
+        if indirect {
+            (write, read) = (write.indirect(), read.indirect());
+        }
+        assert_eq!(client.ask(&write).status, OK);
+        assert!(client.ask(&read).data == data, "{segments} segments, indirect: {indirect}");
+        assert!(daemon.content()[segments * 512..][..data.len()] == data);
+    }
+}
+
+#[test]
+fn first_and_last_sector_can_be_written() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    client.write(0, &[1; 512]);
+    client.write(IMAGE_BYTES / 512 - 1, &[2; 512]);
+    let content = daemon.content();
+    assert_eq!(content.len() as u64, IMAGE_BYTES);
+    assert_eq!(
+        (content[..512].to_vec(), content[content.len() - 512..].to_vec()),
+        (vec![1; 512], vec![2; 512])
+    );
+}
+
+#[test]
+fn every_queue_is_served() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect_with(Setup { queues: 16, ..Setup::default() });
+    let writes: Vec<_> =
+        (0..16).map(|q| client.start_on(q, &Request::write(8 * q as u64, &[q as u8; 4096]))).collect();
+    for write in &writes {
+        assert_eq!(client.wait(write).status, OK);
+    }
+    for queue in 0..16 {
+        let read = client.start_on(15 - queue, &Request::read(8 * queue as u64, 4096));
+        assert_eq!(client.wait(&read).data, [queue as u8; 4096]);
+    }
+}
+
+#[test]
+fn a_full_ring_goes_round_and_round_with_and_without_event_idx() {
+    let daemon = Daemon::start();
+    for setup in [Setup::default(), Setup::default().without_event_idx()] {
+        let mut client = daemon.connect_with(Setup { queue_size: 32, ..setup });
+        for round in 0..50_u8 {
+            let writes: Vec<_> =
+                (0..32).map(|n| client.start(&Request::write(n, &[round; 512]).indirect())).collect();
+            for write in writes.iter().rev() {
+                assert_eq!(client.wait(write).status, OK);
+            }
+        }
+        assert_eq!(client.read(0, 32 * 512), [49; 32 * 512]);
+    }
+}
+
+#[test]
+fn ring_indexes_wrap_around() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    client.stop_queue(0);
+    client.queues[0].start_at(u16::MAX - 2);
+    client.start_queue(0);
+    for sector in 0..8 {
+        client.write(sector, &[sector as u8; 512]);
+        assert_eq!(client.read(sector, 512), [sector as u8; 512]);
+    }
+}
+
+#[test]
+fn one_kick_is_enough_for_many_requests() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    let reads: Vec<_> = (0..20).map(|n| client.offer(0, &Request::read(n, 512))).collect();
+    client.queues[0].kick();
+    let content = daemon.content();
+    for (sector, read) in reads.iter().enumerate() {
+        assert_eq!(client.wait(read).data, content[sector * 512..][..512]);
+    }
+}
+
+#[test]
+fn a_read_only_disk_says_so_and_refuses_writes() {
+    let daemon = Recipe::new().argument("--read-only").start();
+    let mut client = daemon.connect();
+    assert!(offers(client.offered, VIRTIO_BLK_F_RO));
+    let before = daemon.content();
+    assert_eq!(client.ask(&Request::write(0, &[7; 512])).status, IO_ERROR);
+    assert_eq!(client.read(0, 512), before[..512]);
+    assert_eq!(client.ask(&Request::flush()).status, OK);
+    assert!(daemon.content() == before);
+}
+
+#[test]
+fn a_guest_may_stop_its_ring_and_go_on_where_it_was() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    client.write(0, &[1; 512]);
+    client.write(1, &[2; 512]);
+    let base = client.stop_queue(0);
+    assert_eq!(base, 2);
+    let waiting = client.start(&Request::read(0, 1024));
+    client.describe_queue(0, base);
+    client.enable_queue(0);
+    assert_eq!(client.wait(&waiting).data, [[1; 512], [2; 512]].concat());
+}
+
+#[test]
+fn guests_come_and_go() {
+    let daemon = Daemon::start();
+    for round in 0..20 {
+        let mut client = daemon.connect();
+        client.write(round, &[round as u8; 512]);
+        assert_eq!(client.read(round, 512), [round as u8; 512]);
+    }
+    let mut client = daemon.connect();
+    assert_eq!(client.read(19, 512), [19; 512]);
+}

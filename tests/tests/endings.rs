@@ -1,0 +1,167 @@
+//! However it ends, every request is accounted for.
+
+use blkstay_engine::journal::{Abandon, Cause, Record, Stage};
+use blkstay_engine::request::{Op, RequestId};
+use blkstay_tests::client::{Client, Setup};
+use blkstay_tests::daemon::{Daemon, Recipe};
+use blkstay_tests::journal;
+use blkstay_tests::request::{OK, Pending, Request};
+use nix::sys::signal::Signal;
+
+/// Holds the first write at submit and the first read at complete.
+const TWO_HOLDS: &str = r#"
+event = { go = "control" }
+
+[point]
+W = { op = "write" }
+R = { op = "read" }
+
+[[hold]]
+gate  = "W.submit"
+until = "control.go"
+
+[[hold]]
+gate  = "R.complete"
+until = "control.go"
+"#;
+
+/// A daemon that holds a write at submit and a read at complete, and the guest that sent them.
+fn with_two_held() -> (Daemon, Client, [Pending; 2]) {
+    let daemon = Recipe::new().policy(TWO_HOLDS).start();
+    let mut client = daemon.connect_with(Setup { queues: 2, ..Setup::default() });
+    let write = client.start_on(0, &Request::write(0, &[7; 512]));
+    let read = client.start_on(1, &Request::read(8, 512));
+    daemon.control().wait_for("W.arrived");
+    daemon.control().wait_for("R.done");
+    (daemon, client, [write, read])
+}
+
+/// What has to be given up of these two.
+fn both_abandoned(records: &[Record], why: Abandon) -> Vec<(RequestId, Stage, Abandon)> {
+    let write = (journal::only(records, Op::Write), Stage::HeldAtSubmit, why);
+    let read = (journal::only(records, Op::Read), Stage::HeldAtComplete, why);
+    let mut both = vec![write, read];
+    both.sort_by_key(|(id, ..)| *id);
+    both
+}
+
+#[test]
+fn a_guest_that_goes_leaves_its_held_requests_abandoned_and_the_next_is_served() {
+    let (daemon, client, _) = with_two_held();
+    let before = daemon.content();
+    drop(client);
+    let gone = |records: &[Record]| records.iter().any(|r| *r == Record::Disconnected).then_some(());
+    daemon.wait_for_record("the guest's end", gone);
+    let records = daemon.records();
+    assert_eq!(journal::abandoned(&records), both_abandoned(&records, Abandon::Disconnect));
+    journal::assert_accounted_for(&records);
+    assert!(daemon.content() == before, "a write that was given up before the drive is on the image");
+    assert_eq!(daemon.control().held(), []);
+    daemon.assert_serves();
+}
+
+#[test]
+fn sigterm_and_sigint_end_it_with_every_held_request_in_the_journal() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let (mut daemon, _client, _) = with_two_held();
+        daemon.end(signal);
+        let records = journal::read(&daemon.journal);
+        assert_eq!(journal::abandoned(&records), both_abandoned(&records, Abandon::Shutdown));
+        journal::assert_accounted_for(&records);
+        assert_eq!(records.last(), Some(&Record::Stopped));
+    }
+}
+
+#[test]
+fn it_ends_cleanly_without_a_guest_and_with_an_idle_one() {
+    for connect in [false, true] {
+        let mut daemon = Daemon::start();
+        let _client = connect.then(|| daemon.connect());
+        daemon.end(Signal::SIGTERM);
+        assert_eq!(journal::read(&daemon.journal).last(), Some(&Record::Stopped));
+        assert_eq!(daemon.errors(), "");
+    }
+}
+
+#[test]
+fn it_ends_cleanly_in_the_middle_of_work() {
+    for round in 0..10 {
+        let mut daemon = Daemon::start();
+        let mut client = daemon.connect_with(Setup { queue_size: 256, ..Setup::default() });
+        for sector in 0..50 + round {
+            client.start(&Request::write(sector, &[7; 4096]));
+        }
+        daemon.end(Signal::SIGTERM);
+        let records = journal::read(&daemon.journal);
+        journal::assert_accounted_for(&records);
+        assert_eq!(records.last(), Some(&Record::Stopped));
+    }
+}
+
+#[test]
+fn sigkill_loses_no_request_that_the_guest_saw_complete() {
+    let mut daemon = Daemon::start();
+    let mut client = daemon.connect_with(Setup { queue_size: 256, ..Setup::default() });
+    let mut pending: Vec<Pending> = (0..60).map(|n| client.offer(0, &Request::write(n, &[7; 512]))).collect();
+    client.queues[0].kick();
+    client.wait(&pending.remove(30));
+    daemon.signal(Signal::SIGKILL);
+    daemon.wait();
+    let seen = 1 + pending.iter().filter(|request| client.is_done(request)).count();
+    let text = std::fs::read_to_string(&daemon.journal).expect("the journal");
+    let (whole, _) = text.rsplit_once('\n').expect("lines");
+    let completed = whole.lines().filter(|line| line.contains(r#""what":"completed""#)).count();
+    assert!(completed >= seen, "{completed} of the {seen} that the guest saw are in the journal");
+}
+
+#[test]
+fn stopping_a_ring_completes_what_is_held_before_the_answer() {
+    let (daemon, mut client, [write, read]) = with_two_held();
+    client.stop_queue(0);
+    assert!(client.is_done(&write), "GET_VRING_BASE was answered before the request was complete");
+    assert!(!client.is_done(&read), "the other queue's request is none of its business");
+    assert_eq!(client.wait(&write).status, OK);
+    assert_eq!(daemon.content()[..512], [7; 512]);
+    client.stop_queue(1);
+    assert!(client.is_done(&read));
+    let stopped = |record: &&Record| matches!(record, Record::Released { cause: Cause::RingStop, .. });
+    assert_eq!(daemon.records().iter().filter(stopped).count(), 2);
+}
+
+#[test]
+fn a_stopped_ring_can_be_started_again_from_scratch() {
+    let (daemon, mut client, _) = with_two_held();
+    for queue in 0..2 {
+        client.stop_queue(queue);
+        client.queues[queue].reset();
+        client.start_queue(queue);
+    }
+    client.write(0, &[9; 512]);
+    assert_eq!(client.read(0, 512), [9; 512]);
+    journal::assert_accounted_for(&daemon.records());
+}
+
+#[test]
+fn a_journal_goes_on_where_an_earlier_daemon_left_it() {
+    let mut daemon = Daemon::start();
+    daemon.assert_serves();
+    daemon.end(Signal::SIGTERM);
+    let before = std::fs::read(&daemon.journal).expect("the journal");
+    daemon.start_again();
+    daemon.assert_serves();
+    daemon.end(Signal::SIGTERM);
+    assert!(std::fs::read(&daemon.journal).expect("the journal").starts_with(&before));
+}
+
+#[test]
+fn half_a_line_that_an_earlier_daemon_left_stays_alone() {
+    let mut daemon = Daemon::start();
+    daemon.end(Signal::SIGTERM);
+    let torn = [std::fs::read(&daemon.journal).expect("the journal"), br#"{"t":12,"wh"#.to_vec()].concat();
+    std::fs::write(&daemon.journal, &torn).expect("tear it");
+    daemon.start_again();
+    daemon.end(Signal::SIGTERM);
+    let text = std::fs::read_to_string(&daemon.journal).expect("the journal");
+    let odd = text.lines().filter(|line| !line.ends_with('}'));
+    assert_eq!(odd.collect::<Vec<_>>(), [r#"{"t":12,"wh"#]);
+}

@@ -1,0 +1,285 @@
+//! Cases in real guests: QEMU, Debian's kernels, ext4. Kernels are fetched once into the cache.
+
+use blkstay_tests::binary;
+use serde_json::Value;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const AFFECTED: &str = "debian:6.12";
+const FIXED: &str = "debian:7.3";
+
+/// Far more than any of these needs; whoever takes longer is stuck.
+const WATCHDOG: Duration = Duration::from_secs(600);
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the repository").to_owned()
+}
+
+fn race() -> PathBuf {
+    root().join("policies/ext4-dio-fallback.toml")
+}
+
+fn start(arguments: &[&str]) -> Child {
+    let mut command = Command::new(binary::path("blkstay"));
+    command.arg("run").args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().expect("blkstay runs")
+}
+
+/// Waits for its end; what it prints is little enough to stay in the pipes until then.
+fn finish(mut child: Child) -> Output {
+    let started = Instant::now();
+    while child.try_wait().expect("a child").is_none() {
+        assert!(started.elapsed() < WATCHDOG, "blkstay run did not end");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    child.wait_with_output().expect("its output")
+}
+
+fn run(arguments: &[&str]) -> Output {
+    finish(start(arguments))
+}
+
+/// Runs a case and reads its document.
+fn document(case: &Path, kernels: &[&str], times: &str) -> Value {
+    let mut arguments = vec![case.to_str().expect("a path"), "--json", "--times", times];
+    arguments.extend(kernels.iter().flat_map(|kernel| ["--kernel", kernel]));
+    let output = run(&arguments);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("no document: {}", said(&output)))
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A case of one's own: the race's policy and script, each changed by replacing text.
+fn changed(directory: &Path, policy: &[[&str; 2]], script: &[[&str; 2]]) -> PathBuf {
+    let change = |from: PathBuf, to: PathBuf, changes: &[[&str; 2]]| {
+        let mut text = std::fs::read_to_string(from).expect("a file of the repository");
+        for [old, new] in changes {
+            assert!(text.contains(old), "`{old}` is not there to be replaced");
+            text = text.replace(old, new);
+        }
+        std::fs::write(to, text).expect("a temporary file");
+    };
+    let case = directory.join("case.toml");
+    change(race(), case.clone(), policy);
+    change(root().join("guest-scripts/ext4-dio-fallback.sh"), directory.join("ext4-dio-fallback.sh"), script);
+    case
+}
+
+#[test]
+fn the_race_is_open_on_an_affected_kernel_and_closed_on_a_fixed_one() {
+    let document = document(&race(), &[AFFECTED, FIXED], "5");
+    let [affected, fixed] = [&document["kernels"][0], &document["kernels"][1]];
+    assert_eq!(document["case"], "ext4-dio-fallback");
+    for kernel in [affected, fixed] {
+        assert_eq!(kernel["control"]["reached"], 5, "{kernel:#}");
+        assert_eq!(kernel["control"]["symptoms"], 0, "{kernel:#}");
+        assert_eq!(kernel["forced"]["attempts"], 5, "{kernel:#}");
+    }
+    assert_eq!(
+        (&affected["verdict"], &affected["forced"]["open"]),
+        (&"open".into(), &5.into()),
+        "{affected:#}"
+    );
+    for sign in ["kernel-log", "fsync-of-b", "fsync-earlier"] {
+        assert_eq!(affected["forced"]["signs"][sign], 5, "{affected:#}");
+    }
+    assert_eq!((&fixed["verdict"], &fixed["forced"]["closed"]), (&"closed".into(), &5.into()), "{fixed:#}");
+    let stands = fixed["forced"]["stuck"][0]["where"].as_str().unwrap_or_default();
+    assert!(stands.contains("inode_dio_wait"), "the fix makes B wait for A: {fixed:#}");
+}
+
+#[test]
+fn two_runs_force_the_same_order_in_every_attempt() {
+    let orders = || document(&race(), &[AFFECTED], "4")["kernels"][0]["forced"]["orders"].take();
+    let (first, second) = (orders(), orders());
+    assert_eq!(first.as_array().map(Vec::len), Some(1), "one order: {first:#}");
+    assert_eq!(first[0]["attempts"], 4);
+    assert_eq!(first, second);
+}
+
+#[test]
+fn an_order_that_is_forced_without_a_symptom_is_survived() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let signs = [["error EIO", "error EDOM"], ["Page cache invalidation failure", "no such line"]];
+    let case = changed(directory.path(), &signs, &[]);
+    let document = document(&case, &[AFFECTED], "2");
+    assert_eq!(document["kernels"][0]["verdict"], "survived", "{document:#}");
+    assert_eq!(document["kernels"][0]["forced"]["survived"], 2);
+}
+
+#[test]
+fn a_point_that_is_never_reached_is_missed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let policy = ["op = \"read\", place = \"indirect\"", "op = \"read\", nth = 100000, place = \"indirect\""];
+    let case = changed(directory.path(), &[policy], &[]);
+    let document = document(&case, &[AFFECTED], "1");
+    assert_eq!(document["kernels"][0]["verdict"], "missed", "{document:#}");
+    let notes = document["kernels"][0]["notes"].to_string();
+    assert!(notes.contains("never reached: R"), "{notes}");
+}
+
+#[test]
+fn a_guest_that_crashes_is_lost() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let script = ["attempt() {", "attempt() {\n    echo c >/proc/sysrq-trigger"];
+    let document = document(&changed(directory.path(), &[], &[script]), &[AFFECTED], "3");
+    let kernel = &document["kernels"][0];
+    assert_eq!((&kernel["verdict"], &kernel["forced"]["lost"]), (&"lost".into(), &3.into()), "{kernel:#}");
+}
+
+#[test]
+fn a_guest_that_falls_silent_is_lost() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let policy = ["[case]", "[case]\nlimit = \"2s\""];
+    let script = ["attempt() {", "attempt() {\n    stay await --any guest.a-reaped"];
+    let document = document(&changed(directory.path(), &[policy], &[script]), &[AFFECTED], "2");
+    let kernel = &document["kernels"][0];
+    assert_eq!((&kernel["verdict"], &kernel["control"]["lost"]), (&"lost".into(), &2.into()), "{kernel:#}");
+}
+
+#[test]
+fn a_script_that_fails_is_lost_and_says_with_what() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let script = ["attempt() {", "attempt() {\n    return 7"];
+    let document = document(&changed(directory.path(), &[], &[script]), &[AFFECTED], "1");
+    let notes = document["kernels"][0]["notes"].to_string();
+    assert_eq!(document["kernels"][0]["verdict"], "lost", "{document:#}");
+    assert!(notes.contains("failed with status 7"), "{notes}");
+}
+
+#[test]
+fn kernels_that_lack_a_driver_are_refused_by_the_option_that_is_missing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let without = |what: &str| {
+        let copy = directory.path().join(what);
+        let status =
+            Command::new("cp").args(["-r", cached_kernel().to_str().expect("a path")]).arg(&copy).status();
+        assert!(status.expect("cp runs").success());
+        for path in files(&copy) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.starts_with(&format!("{what}.ko")) {
+                std::fs::remove_file(&path).expect("a file of ours");
+            } else if name.starts_with("modules.builtin") || name.starts_with("config-") {
+                let text =
+                    String::from_utf8_lossy(&std::fs::read(&path).expect("a file of ours")).into_owned();
+                let rest: Vec<&str> =
+                    text.lines().filter(|line| !line.to_lowercase().contains(what)).collect();
+                std::fs::write(&path, rest.join("\n")).expect("a file of ours");
+            }
+        }
+        run(&[race().to_str().expect("a path"), "--kernel", copy.to_str().expect("a path")])
+    };
+    for (module, option) in [("virtio_blk", "CONFIG_VIRTIO_BLK"), ("ext4", "CONFIG_EXT4_FS")] {
+        let output = without(module);
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert!(said(&output).contains(option), "{}", said(&output));
+    }
+}
+
+#[test]
+fn a_bare_bzimage_without_the_driver_says_so_from_inside_the_guest() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let image = files(&cached_kernel())
+        .into_iter()
+        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz")));
+    let bare = directory.path().join("bzImage");
+    std::fs::copy(image.expect("a kernel has an image"), &bare).expect("a copy");
+    let output = run(&[race().to_str().expect("a path"), "--kernel", bare.to_str().expect("a path")]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("CONFIG_VIRTIO_BLK"), "{}", said(&output));
+}
+
+#[test]
+fn an_interrupted_run_leaves_no_process_behind() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let keep = directory.path().join("kept");
+    let keep = keep.to_str().expect("a path");
+    let child =
+        start(&[race().to_str().expect("a path"), "--kernel", AFFECTED, "--times", "1000", "--keep", keep]);
+    wait_until("QEMU and blkstayd to run", || processes_naming(keep).len() >= 3);
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("blkstay is there");
+    assert_eq!(finish(child).status.code(), Some(130));
+    wait_until("all of them to be gone", || processes_naming(keep).is_empty());
+}
+
+#[test]
+fn what_is_kept_is_what_happened() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let keep = directory.path().join("kept");
+    let keep = keep.to_str().expect("a path");
+    let output =
+        run(&[race().to_str().expect("a path"), "--kernel", AFFECTED, "--times", "1", "--keep", keep]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let kept = files(Path::new(keep));
+    let path =
+        |name: &str| kept.iter().find(|path| path.ends_with(name)).unwrap_or_else(|| panic!("no {name}"));
+    let journal = std::fs::read_to_string(path("journal")).expect("the journal");
+    for what in [
+        "\"verdict\"",
+        "\"held\"",
+        "\"released\"",
+        "\"attempt-began\"",
+        "\"bound\"",
+        "\"log\"",
+        "\"stopped\"",
+    ] {
+        assert!(journal.contains(what), "the journal has no {what}");
+    }
+    assert_eq!(std::fs::read_to_string(path("attempts.jsonl")).expect("the reports").lines().count(), 2);
+    assert!(path("disk.img").exists() && path("console.log").exists());
+    let again =
+        run(&[race().to_str().expect("a path"), "--kernel", AFFECTED, "--times", "1", "--keep", keep]);
+    assert!(said(&again).contains("an earlier run's file is there"), "{}", said(&again));
+}
+
+/// The affected kernel's directory in the cache.
+fn cached_kernel() -> PathBuf {
+    let output = run(&[race().to_str().expect("a path"), "--kernel", AFFECTED, "--times", "1", "--json"]);
+    let document: Value = serde_json::from_slice(&output.stdout).expect("a document");
+    let package = document["kernels"][0]["package"].as_str().expect("a package").replace(' ', "_");
+    let home = std::env::var("HOME").unwrap_or_default();
+    let cache = std::env::var("BLKSTAY_CACHE")
+        .or_else(|_| std::env::var("XDG_CACHE_HOME").map(|cache| format!("{cache}/blkstay")))
+        .unwrap_or(format!("{home}/.cache/blkstay"));
+    Path::new(&cache).join("kernels").join(package)
+}
+
+/// Every file below a directory; links to directories are not followed.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut pending = vec![directory.to_owned()];
+    while let Some(next) = pending.pop() {
+        for entry in std::fs::read_dir(&next).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => pending.push(entry.path()),
+                _ => found.push(entry.path()),
+            }
+        }
+    }
+    found
+}
+
+/// Processes that have this text in their command line.
+fn processes_naming(text: &str) -> Vec<String> {
+    let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let command_line = |entry: std::fs::DirEntry| {
+        let mut bytes = Vec::new();
+        std::fs::File::open(entry.path().join("cmdline")).ok()?.read_to_end(&mut bytes).ok()?;
+        let words = String::from_utf8_lossy(&bytes).replace('\0', " ");
+        words.contains(text).then_some(words)
+    };
+    entries.filter_map(command_line).collect()
+}
+
+fn wait_until(what: &str, happened: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !happened() {
+        assert!(started.elapsed() < WATCHDOG, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

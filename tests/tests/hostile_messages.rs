@@ -1,0 +1,177 @@
+//! Messages that no QEMU would send: the guest is hung up on or refused, and the next one is served.
+
+use blkstay_tests::client::{Client, Setup};
+use blkstay_tests::daemon::{Daemon, Recipe};
+use blkstay_tests::memory::{BASE, Memory, USER_BASE};
+use blkstay_tests::random::Random;
+use blkstay_tests::request::Request;
+use blkstay_tests::{journal, wait_for};
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use vhost::vhost_user::VhostUserFrontend;
+use vhost::vhost_user::message::VhostUserConfigFlags;
+use vhost::{VhostBackend, VhostUserMemoryRegionInfo};
+
+#[test]
+fn who_comes_and_goes_a_hundred_times_leaves_nothing_behind() {
+    let daemon = Daemon::start();
+    daemon.assert_serves();
+    // The connection of `assert_serves` itself may still be open there.
+    let settled = |what: &str, limit: (usize, u64)| {
+        wait_for(what, || {
+            (daemon.open_files() <= limit.0 && daemon.status("Threads") <= limit.1).then_some(())
+        })
+    };
+    let before = (daemon.open_files(), daemon.status("Threads"));
+    for _ in 0..100 {
+        drop(UnixStream::connect(&daemon.socket).expect("connect"));
+    }
+    daemon.assert_serves();
+    settled("files and threads of guests that are gone to be gone", before);
+}
+
+#[test]
+fn garbage_is_hung_up_on() {
+    let daemon = Daemon::start();
+    let mut random = Random::new(3);
+    for length in [1, 11, 12, 13, 64, 4096, 100_000] {
+        let mut stream = UnixStream::connect(&daemon.socket).expect("connect");
+        let _ = stream.write_all(&random.bytes(length));
+        drop(stream);
+        daemon.assert_serves();
+    }
+}
+
+#[test]
+fn any_message_with_any_payload_is_survived() {
+    let daemon = Daemon::start();
+    let mut random = Random::new(4);
+    for request in 0..60 {
+        for length in [0, 8, 12, 40, 300] {
+            let mut client = Client::negotiate(&daemon.socket, Setup::default());
+            client.send_message(request, &random.bytes(length));
+            client.send_message(request, &vec![0; length]);
+            client.send_message(request, &vec![0xff; length]);
+        }
+    }
+    daemon.assert_serves();
+}
+
+#[test]
+fn messages_cut_short_are_survived() {
+    let daemon = Daemon::start();
+    for sent in [
+        &[5, 0, 0, 0][..],
+        &[5, 0, 0, 0, 1, 0, 0, 0, 255, 255, 255, 255],
+        &[8, 0, 0, 0, 1, 0, 0, 0, 8, 0, 0, 0, 1],
+    ] {
+        let mut stream = UnixStream::connect(&daemon.socket).expect("connect");
+        stream.write_all(sent).expect("send");
+        drop(stream);
+        daemon.assert_serves();
+    }
+}
+
+#[test]
+fn memory_that_cannot_be_is_refused() {
+    let daemon = Daemon::start();
+    let memory = Memory::new(1 << 20);
+    let good = memory.region();
+    let past_the_end = VhostUserMemoryRegionInfo { memory_size: 1 << 30, ..good };
+    let offset_past_the_end = VhostUserMemoryRegionInfo { mmap_offset: 1 << 30, ..good };
+    let odd_offset = VhostUserMemoryRegionInfo { mmap_offset: 5, memory_size: 4096, ..good };
+    let huge = VhostUserMemoryRegionInfo { memory_size: u64::MAX, ..good };
+    let wraps = VhostUserMemoryRegionInfo { guest_phys_addr: u64::MAX - 4096, ..good };
+    let user_wraps = VhostUserMemoryRegionInfo { userspace_addr: u64::MAX - 4096, ..good };
+    let lists = [
+        vec![past_the_end],
+        vec![offset_past_the_end],
+        vec![odd_offset],
+        vec![huge],
+        vec![wraps],
+        vec![user_wraps],
+        vec![good, good],
+        vec![good, VhostUserMemoryRegionInfo { guest_phys_addr: BASE + 4096, ..good }],
+    ];
+    for (number, regions) in lists.iter().enumerate() {
+        let client = Client::negotiate(&daemon.socket, Setup::default());
+        assert!(client.frontend.set_mem_table(regions).is_err(), "number {number} was accepted");
+        drop(client);
+        daemon.assert_serves();
+    }
+}
+
+#[test]
+fn a_request_may_cross_from_one_region_into_the_next() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    let half = client.memory.region().memory_size / 2;
+    let first = VhostUserMemoryRegionInfo { memory_size: half, ..client.memory.region() };
+    let second = VhostUserMemoryRegionInfo {
+        guest_phys_addr: BASE + half,
+        memory_size: half,
+        userspace_addr: USER_BASE + half,
+        mmap_offset: half,
+        ..first
+    };
+    client.frontend.set_mem_table(&[first, second]).expect("two regions");
+    client.allocate_up_to(BASE + half - 700);
+    let data = Random::new(5).bytes(4096);
+    client.write(0, &data);
+    assert!(daemon.content()[..4096] == data);
+}
+
+#[test]
+fn settings_that_make_no_sense_are_survived() {
+    let daemon = Daemon::start();
+    type Setting = fn(&mut Client) -> bool;
+    let settings: [(&str, Setting, bool); 10] = [
+        ("a feature that is not offered", |c| c.frontend.set_features(c.offered | 1 << 60).is_ok(), false),
+        ("a second owner", |c| c.frontend.set_owner().is_ok(), false),
+        ("no owner at all", |c| c.frontend.reset_owner().is_ok(), true),
+        ("a queue that is not there", |c| c.frontend.set_vring_num(99, 8).is_ok(), false),
+        ("the base of one", |c| c.frontend.get_vring_base(16).is_ok(), false),
+        ("the kick of one", |c| c.frontend.set_vring_kick(16, &c.queues[0].kick).is_ok(), false),
+        ("enabling one", |c| c.frontend.set_vring_enable(16, true).is_ok(), false),
+        ("configuration nobody has", |c| c.frontend.get_config(4000, 200, FLAGS, &[0; 200]).is_ok(), false),
+        ("configuration to write", |c| c.frontend.set_config(0, FLAGS, &[9; 8]).is_ok(), true),
+        ("a queue's base, any", |c| c.frontend.set_vring_base(0, u16::MAX).is_ok(), true),
+    ];
+    for (name, set, accepted) in settings {
+        let mut client = Client::negotiate(&daemon.socket, Setup::default());
+        client.share_memory();
+        assert_eq!(set(&mut client), accepted, "{name}");
+        drop(client);
+        daemon.assert_serves();
+    }
+    let capacity = daemon.connect().config(0, 8);
+    assert_eq!(capacity, (blkstay_tests::daemon::IMAGE_BYTES / 512).to_le_bytes());
+}
+
+const FLAGS: VhostUserConfigFlags = VhostUserConfigFlags::empty();
+
+#[test]
+fn a_guest_that_is_hung_up_on_has_its_requests_abandoned() {
+    let daemon = Recipe::new()
+        .policy("event = { go = \"guest\" }\npoint = { A = { op = \"write\" } }\nhold = [{ gate = \"A.complete\", until = \"guest.go\" }]")
+        .start();
+    let mut client = daemon.connect();
+    client.start(&Request::write(0, &[7; 512]));
+    daemon.control().wait_for("A.done");
+    client.send_message(9999, &[0; 4]);
+    daemon.wait_for_record("what is given up", |records| journal::abandoned(records).pop());
+    daemon.assert_serves();
+}
+
+#[test]
+fn a_second_guest_waits_for_the_first_to_go() {
+    let daemon = Daemon::start();
+    let mut first = daemon.connect();
+    let socket = daemon.socket.clone();
+    let second = std::thread::spawn(move || Client::connect(&socket, Setup::default()).read(0, 512));
+    for sector in 0..50 {
+        first.write(sector, &[7; 512]);
+    }
+    drop(first);
+    assert_eq!(second.join().expect("the second guest"), [7; 512]);
+}
