@@ -45,21 +45,25 @@ bind() {
 }
 
 race() {
+    rm -f /run/b.pid
+    witness 2>/dev/null &
     stay write --name A --background --emit a-reaped --fill A $FILE $((11 * BLOCK)) $BLOCK || return 1
     # A kernel that sends A through the page cache finishes it without the disk.
     stay await --any A.done guest.a-reaped || return 1
 
     stay write --fsync --fill B $FILE $((10 * BLOCK)) $((3 * BLOCK)) >/run/b &
     b=$!
-    witness $b &
+    echo $b >/run/b.pid
     a_write=$(stay reap A)
     wait $b
     { read -r b_write; read -r b_fsync; } </run/b
     stay report a-write "$a_write" b-write "$b_write" fsync-b "$b_fsync" fsync-earlier "$(stay fsync --fd 3)"
 }
 
-# Where B stands when a hold has stood for long: what a verdict of "closed" rests on. Where none does, the attempt's end
-# ends the waiting.
+# Says where B stands when a hold has stood for long: what a verdict of "closed" rests on. Where none does, the
+# attempt's end ends the waiting.
 witness() {
-    stay await attempt.stalled 2>/dev/null && stay report stuck "$(stay blocked "$1")"
+    stay await attempt.stalled || return
+    read -r pid </run/b.pid || pid=none
+    stay report stuck "$(stay blocked "$pid" || echo R, B has not begun)"
 }

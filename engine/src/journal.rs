@@ -83,6 +83,10 @@ pub enum Cause {
     Watchdog {
         /// The limit.
         limit_ns: Nanos,
+        /// Whether a guest that waited for `attempt.stalled`, to say where it stands, never said so:
+        /// it may have been merely slow.
+        #[serde(default, skip_serializing_if = "is_false")]
+        unheard: bool,
     },
     /// The watchdog of another hold ended the forcing of this attempt.
     WatchdogOf {
@@ -97,6 +101,10 @@ pub enum Cause {
     PolicyReplaced,
     /// The guest stopped the request's ring: a reset, a stop, an unbound driver.
     RingStop,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Why a request was given up: it never completed, and whoever sent it is gone or about to be.

@@ -9,6 +9,7 @@ use blkstay_engine::report::AttemptReport;
 use blkstay_engine::request::{ByteRange, Op, Request, RequestId, Status};
 
 const RACE: &str = include_str!("../../policies/ext4-dio-fallback.toml");
+const WATCHDOG: Cause = Cause::Watchdog { limit_ns: 1_000_000, unheard: false };
 const VICTIM: u64 = 40960;
 const INDIRECT: u64 = 81920;
 
@@ -172,17 +173,54 @@ fn a_watchdog_ends_the_forcing_of_the_attempt_and_says_so() {
     });
     assert_eq!(wake, Some(deadline - 500_000), "halfway it is told that somebody waits");
     assert_eq!(completed(&bench.step(Input::Tick)), [0; 0], "not before its time");
-    bench.guest(Command::Await { until: ExprText::Event("attempt.stalled".to_owned()) });
     bench.now += 500_000;
-    let actions = bench.step(Input::Tick);
-    assert!(actions.contains(&Action::WakeAt(Some(deadline))), "{actions:?}");
-    assert_eq!(answer(actions), Some(Answer::Done));
+    assert_eq!(bench.step(Input::Tick), [Action::WakeAt(Some(deadline))]);
     bench.now += 500_000;
     assert_eq!(completed(&bench.step(Input::Tick)), [1]);
-    assert_eq!(bench.releases(), [("A", Gate::Complete, &Cause::Watchdog { limit_ns: 1_000_000 })]);
+    assert_eq!(bench.releases(), [("A", Gate::Complete, &WATCHDOG)]);
     bench.arrive(2, Op::Read, INDIRECT);
     assert_eq!(completed(&bench.done(2)), [2], "nothing is held any more");
-    assert_eq!(bench.end().holds[0].cause, Some(Cause::Watchdog { limit_ns: 1_000_000 }));
+    assert_eq!(bench.end().holds[0].cause, Some(WATCHDOG));
+}
+
+/// In a forced attempt with A held, and a witness who has just been told that it stalls.
+fn stalled() -> Bench {
+    let mut bench = Bench::racing(Arm::Forced);
+    bench.arrive(1, Op::Write, VICTIM);
+    bench.done(1);
+    bench.guest(Command::Await { until: ExprText::Event("attempt.stalled".to_owned()) });
+    bench.now += 500_000;
+    assert_eq!(answer(bench.step(Input::Tick)), Some(Answer::Done));
+    bench.now += 1_000_000;
+    bench
+}
+
+#[test]
+fn a_watchdog_waits_for_a_witness_who_was_told() {
+    let mut bench = stalled();
+    assert_eq!(completed(&bench.step(Input::Tick)), [0; 0], "the guest may be merely slow");
+    let actions =
+        bench.call(Source::Guest, Command::Report { name: "stuck".to_owned(), value: "D".to_owned() });
+    assert!(matches!(actions[..], [Action::Reply(..), Action::WakeAt(Some(at))] if at < bench.now));
+    assert_eq!(completed(&bench.step(Input::Tick)), [1]);
+    assert_eq!(bench.releases(), [("A", Gate::Complete, &WATCHDOG)]);
+}
+
+#[test]
+fn a_witness_who_says_nothing_is_not_waited_for_for_ever() {
+    let mut bench = stalled();
+    bench.now += 8_000_000;
+    assert_eq!(completed(&bench.step(Input::Tick)), [1]);
+    let unheard = Cause::Watchdog { limit_ns: 1_000_000, unheard: true };
+    assert_eq!(bench.releases(), [("A", Gate::Complete, &unheard)]);
+}
+
+#[test]
+fn a_slow_guest_that_goes_on_after_all_has_its_order_forced() {
+    let mut bench = stalled();
+    bench.step(Input::Tick);
+    assert_eq!(completed(&bench.arrive(2, Op::Read, INDIRECT)), [1]);
+    assert_eq!(bench.releases(), [("A", Gate::Complete, &Cause::Until { event: "R.arrived".to_owned() })]);
 }
 
 #[test]

@@ -91,7 +91,10 @@ fn words(record: &Record) -> String {
 fn cause_words(cause: &Cause) -> String {
     match cause {
         Cause::Until { event } => event.clone(),
-        Cause::Watchdog { limit_ns } => format!("watchdog after {} ms", limit_ns / 1_000_000),
+        Cause::Watchdog { limit_ns, unheard } => {
+            let unheard = if *unheard { ", the guest said nothing" } else { "" };
+            format!("watchdog of {} ms{unheard}", limit_ns / 1_000_000)
+        }
         Cause::WatchdogOf { gate } => format!("the watchdog of {gate}"),
         Cause::Hand => "by hand".to_owned(),
         Cause::AttemptEnd => "the attempt ended".to_owned(),

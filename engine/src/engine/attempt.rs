@@ -36,6 +36,17 @@ pub struct HoldState {
     pub true_by: Option<TrueBy>,
 }
 
+/// Somebody in the guest who waits for `attempt.stalled` to report where the guest stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Witness {
+    /// There is none, or nothing has stalled.
+    None,
+    /// It was told and has not reported; holds stand a while longer for it.
+    Told,
+    /// It has reported.
+    Heard,
+}
+
 #[derive(Clone, Debug)]
 pub struct Attempt {
     pub number: u64,
@@ -46,6 +57,7 @@ pub struct Attempt {
     pub begun: bool,
     /// Whether a watchdog has ended the forcing.
     pub expired: bool,
+    pub witness: Witness,
     /// Replaces the watchdog of every hold.
     pub watchdog: Option<Nanos>,
     pub began: Nanos,
@@ -68,6 +80,7 @@ impl Attempt {
             armed: false,
             begun: false,
             expired: false,
+            witness: Witness::None,
             watchdog: None,
             began: now,
             places: policy.places.iter().map(|place: &Place| place.range).collect(),

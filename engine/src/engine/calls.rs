@@ -1,6 +1,6 @@
 //! What clients of the control socket and guests ask for.
 
-use super::attempt::{Attempt, KEPT_MAX};
+use super::attempt::{Attempt, KEPT_MAX, Witness};
 use super::{Engine, Token, Waiter};
 use crate::control::{Answer, Command, ExprText};
 use crate::diagnostic::{list, suggest};
@@ -57,6 +57,9 @@ impl Engine {
             }
             Command::Report { name, value } => {
                 self.attempt.note_report(name.clone(), value.clone());
+                if self.attempt.witness == Witness::Told {
+                    self.attempt.witness = Witness::Heard;
+                }
                 self.record(Record::Report { name, value });
             }
             Command::Log { lines } => {
@@ -223,7 +226,7 @@ impl Engine {
                 gate: standing.gate,
                 until: until.join(" and "),
                 since_ns: standing.since,
-                deadline_ns: standing.deadline,
+                deadline_ns: standing.deadline(self.attempt.witness),
             }
         })
         .collect()

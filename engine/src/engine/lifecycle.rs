@@ -1,6 +1,7 @@
 //! A request's way through the gates.
 
-use super::{Action, Engine, Live, Standing};
+use super::attempt::Witness;
+use super::{Action, Engine, Live, Standing, Waiter};
 use crate::event::{Event, Gate, Life, PointIndex};
 use crate::journal::{Abandon, Arm, Cause, Record, Stage};
 use crate::request::{Request, RequestId, Status};
@@ -78,7 +79,6 @@ impl Engine {
         }
         let own = holds.iter().map(|hold| self.policy.holds[*hold].watchdog_ns).min().unwrap_or_default();
         let limit = self.attempt.watchdog.unwrap_or(own);
-        let deadline = self.now.saturating_add(limit);
         let until: Vec<_> =
             holds.iter().map(|hold| self.policy.expr_text(&self.policy.holds[*hold].until)).collect();
         for hold in &holds {
@@ -90,7 +90,6 @@ impl Engine {
             holds,
             since: self.now,
             stalls_at: Some(self.now.saturating_add(limit / 2)),
-            deadline,
             limit,
         });
         let record = Record::Held {
@@ -98,7 +97,7 @@ impl Engine {
             point: self.policy.points[point.0].name.clone(),
             gate,
             until: until.join(" and "),
-            deadline_ns: deadline,
+            deadline_ns: self.now.saturating_add(limit),
         };
         self.record(record);
         true
@@ -128,7 +127,7 @@ impl Engine {
         held.len()
     }
 
-    /// Tells of holds that have stood for half of their watchdog.
+    /// Tells of holds that have stood for half of their watchdog. Who waits for that is a witness.
     pub(super) fn stall(&mut self) {
         for id in self.held.clone() {
             let Some(live) = self.live.get_mut(&id) else { continue };
@@ -137,16 +136,28 @@ impl Engine {
                 standing.stalls_at = None;
                 let (point, gate) = (self.policy.points[point.0].name.clone(), standing.gate);
                 self.record(Record::Stalled { id, point, gate });
+                if self.attempt.witness == Witness::None && self.somebody_awaits(&Event::Stalled) {
+                    self.attempt.witness = Witness::Told;
+                }
                 self.attempt.happen(&self.policy, Event::Stalled, self.now);
             }
         }
     }
 
+    fn somebody_awaits(&self, event: &Event) -> bool {
+        let awaits = |waiter: &Waiter| match waiter {
+            Waiter::Until(_, expr) => expr.events().contains(&event),
+            Waiter::Attempt(..) => false,
+        };
+        self.waiters.iter().any(awaits)
+    }
+
     /// Ends the hold whose watchdog has run out, and with it the forcing of this attempt: the order
     /// that was asked for can't be had any more, so nothing else is kept waiting for it.
     pub(super) fn expire(&mut self) {
-        let due = self.standing().filter(|(_, standing)| standing.deadline <= self.now);
-        let first = due.min_by_key(|(live, standing)| (standing.deadline, live.request.id));
+        let witness = self.attempt.witness;
+        let due = self.standing().filter(|(_, standing)| standing.deadline(witness) <= self.now);
+        let first = due.min_by_key(|(live, standing)| (standing.deadline(witness), live.request.id));
         let Some((id, point, gate, limit_ns)) =
             first.and_then(|(live, s)| Some((live.request.id, live.point?, s.gate, s.limit)))
         else {
@@ -154,7 +165,7 @@ impl Engine {
         };
         self.attempt.expired = true;
         let gate = format!("{}.{}", self.policy.points[point.0].name, gate);
-        self.release(id, Cause::Watchdog { limit_ns });
+        self.release(id, Cause::Watchdog { limit_ns, unheard: witness == Witness::Told });
         self.release_all(&Cause::WatchdogOf { gate });
     }
 

@@ -13,7 +13,7 @@ use crate::event::{Expr, Gate, PointIndex};
 use crate::journal::{Abandon, Cause, Record, Source, Stage};
 use crate::policy::Policy;
 use crate::request::{Nanos, Request, RequestId, Status};
-use attempt::Attempt;
+use attempt::{Attempt, Witness};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Names a call whose answer is owed.
@@ -99,8 +99,18 @@ struct Standing {
     since: Nanos,
     /// When it has stood for so long that whoever is interested is told; `None` once that is done.
     stalls_at: Option<Nanos>,
-    deadline: Nanos,
     limit: Nanos,
+}
+
+/// How many times its limit a hold may stand while a witness in the guest has yet to report.
+const WITNESS_PATIENCE: u64 = 8;
+
+impl Standing {
+    /// When the watchdog ends it.
+    fn deadline(&self, witness: Witness) -> Nanos {
+        let patience = if witness == Witness::Told { WITNESS_PATIENCE } else { 1 };
+        self.since.saturating_add(self.limit.saturating_mul(patience))
+    }
 }
 
 /// An answer that is owed until something is true.
@@ -206,8 +216,8 @@ impl Engine {
             self.release(id, cause);
         }
         self.answer_waiters();
-        let wake_at =
-            self.standing().map(|(_, standing)| standing.stalls_at.unwrap_or(standing.deadline)).min();
+        let witness = self.attempt.witness;
+        let wake_at = self.standing().map(|(_, s)| s.stalls_at.unwrap_or_else(|| s.deadline(witness))).min();
         if wake_at != self.wake_at {
             self.wake_at = wake_at;
             self.actions.push(Action::WakeAt(wake_at));

@@ -49,6 +49,9 @@ pub struct Case {
     pub about: String,
     /// File name of the guest script.
     pub guest: String,
+    /// Whether the script waits for `attempt.stalled` to report as `stuck` where the guest stands;
+    /// a guest that does not go on counts as closed only if it has said so.
+    pub witness: bool,
     /// How long an attempt may take, beside its holds, before the guest counts as lost.
     pub limit_ns: Nanos,
     /// How the disk is made.

@@ -75,6 +75,7 @@ fn read_case(value: Value<'_>, mistakes: &mut Mistakes) -> Option<Case> {
     let mut table = Table::of("[case]", value, mistakes)?;
     let about = table.need_str("about", mistakes);
     let guest = table.need_str("guest", mistakes);
+    let witness = table.take_bool("witness", mistakes).unwrap_or(false);
     let limit_ns = table.take_quantity("limit", parse_duration, mistakes).unwrap_or(LIMIT_NS_DEFAULT);
     let image = table.need("image", mistakes);
     table.finish(mistakes);
@@ -88,7 +89,7 @@ fn read_case(value: Value<'_>, mistakes: &mut Mistakes) -> Option<Case> {
         );
     }
     let image = read_image(image?, mistakes)?;
-    Some(Case { about: about?.0.to_owned(), guest: guest?.0.to_owned(), limit_ns, image })
+    Some(Case { about: about?.0.to_owned(), guest: guest?.0.to_owned(), witness, limit_ns, image })
 }
 
 fn read_image(value: Value<'_>, mistakes: &mut Mistakes) -> Option<ImageRecipe> {

@@ -89,6 +89,16 @@ impl<'t> Table<'t> {
         string(&format!("`{key}`"), value, mistakes)
     }
 
+    /// `true` or `false`, if it is there.
+    pub fn take_bool(&mut self, key: &'static str, mistakes: &mut Mistakes) -> Option<bool> {
+        let value = self.take(key)?;
+        let found = value.get_ref().as_bool();
+        if found.is_none() {
+            mistakes.push(Diagnostic::error(value.span(), format!("`{key}` must be `true` or `false`")));
+        }
+        found
+    }
+
     /// A whole number from `min` that may be there.
     pub fn take_number(
         &mut self,

@@ -143,7 +143,7 @@ async fn attempt(
     let judged = match finished {
         Some(()) => {
             let signs = judge::signs(&case.policy, &report, boot);
-            let (outcome, why) = judge::attempt(&report, &signs);
+            let (outcome, why) = judge::attempt(case.recipe.witness, &report, &signs);
             Judged { arm, outcome, why, signs, report: Some(report) }
         }
         None => lost(arm, format!("the guest died or fell silent; its last words: {}", guest.last_words())),

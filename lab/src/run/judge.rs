@@ -2,7 +2,7 @@
 
 use blkstay_engine::journal::{Arm, Cause, Outcome};
 use blkstay_engine::policy::{Policy, SignTest};
-use blkstay_engine::report::AttemptReport;
+use blkstay_engine::report::{AttemptReport, HoldReport};
 
 /// Whether a sign of the symptom was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +41,8 @@ fn seen(yes: bool) -> Seen {
     if yes { Seen::Yes } else { Seen::No }
 }
 
-/// What one attempt showed, and why, in words.
-pub fn attempt(report: &AttemptReport, signs: &[Seen]) -> (Outcome, String) {
+/// What one attempt showed, and why, in words; `witness`: the case's script says where it stood.
+pub fn attempt(witness: bool, report: &AttemptReport, signs: &[Seen]) -> (Outcome, String) {
     if report.exit.is_none() {
         return (Outcome::Lost, "the guest's script did not come to its end".to_owned());
     }
@@ -51,9 +51,8 @@ pub fn attempt(report: &AttemptReport, signs: &[Seen]) -> (Outcome, String) {
     }
     // A hold that its watchdog ended is looked at first: what comes after it in the forced order
     // may then never come, and that is the answer.
-    let expired = report.holds.iter().find(|hold| matches!(hold.cause, Some(Cause::Watchdog { .. })));
-    if let (Arm::Forced, Some(hold)) = (report.arm, expired) {
-        return (Outcome::Closed, format!("{} did not come while {} was held", hold.until, hold.gate));
+    if let Some(hold) = expired(report) {
+        return closed(witness, report, hold);
     }
     let unreached: Vec<&str> = report
         .points
@@ -78,6 +77,26 @@ pub fn attempt(report: &AttemptReport, signs: &[Seen]) -> (Outcome, String) {
     }
 }
 
+/// The hold that its watchdog ended, if there is one.
+fn expired(report: &AttemptReport) -> Option<&HoldReport> {
+    report.holds.iter().find(|hold| matches!(hold.cause, Some(Cause::Watchdog { .. })))
+}
+
+/// Whether the guest waited while a hold stood, or was merely slow: its script may say where it stood
+/// (`stuck`: the state of a process, as in proc_pid_stat(5), and the kernel functions it is in).
+fn closed(witness: bool, report: &AttemptReport, hold: &HoldReport) -> (Outcome, String) {
+    let what = format!("{} did not come while {} was held", hold.until, hold.gate);
+    let unheard = matches!(hold.cause, Some(Cause::Watchdog { unheard: true, .. }));
+    match report.reports.get("stuck") {
+        None if witness => (Outcome::Lost, format!("{what}, and the guest did not say where it stood")),
+        _ if unheard => (Outcome::Lost, format!("{what}, and the guest did not say in time where it stood")),
+        Some(stuck) if stuck.starts_with('R') => {
+            (Outcome::Lost, format!("{what}, but the guest was still at it: {stuck}"))
+        }
+        _ => (Outcome::Closed, what),
+    }
+}
+
 /// The verdict of a case on a kernel. One forced symptom is enough for `open`. Short of that a lost
 /// attempt leaves it unknown, and attempts that miss a point in both arms say nothing; a point that
 /// the control arm never reached makes a `closed` worthless.
@@ -99,7 +118,7 @@ pub fn kernel(control: &[Outcome], forced: &[Outcome]) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use blkstay_engine::report::{HoldReport, PointReport};
+    use blkstay_engine::report::PointReport;
     use blkstay_engine::request::RequestId;
     use std::collections::BTreeMap;
 
@@ -139,26 +158,39 @@ mod tests {
 
     #[test]
     fn a_forced_order_is_open_with_a_sign_and_survived_without() {
-        assert_eq!(attempt(&forced(), &[Seen::No, Seen::Yes]).0, Outcome::Open);
-        assert_eq!(attempt(&forced(), &[Seen::No, Seen::Muted]).0, Outcome::Survived);
+        assert_eq!(attempt(false, &forced(), &[Seen::No, Seen::Yes]).0, Outcome::Open);
+        assert_eq!(attempt(false, &forced(), &[Seen::No, Seen::Muted]).0, Outcome::Survived);
     }
 
     #[test]
     fn a_hold_that_was_never_needed_still_counts_as_forced() {
         let report = report(Arm::Forced, [until("R.arrived"), None]);
-        assert_eq!(attempt(&report, &[Seen::Yes]).0, Outcome::Open);
+        assert_eq!(attempt(false, &report, &[Seen::Yes]).0, Outcome::Open);
     }
 
     #[test]
     fn a_watchdog_is_closed_whatever_came_after_it() {
-        let mut report = report(Arm::Forced, [Some(Cause::Watchdog { limit_ns: 5 }), None]);
-        let (outcome, why) = attempt(&report, &[Seen::No]);
+        let mut report = report(Arm::Forced, [Some(Cause::Watchdog { limit_ns: 5, unheard: false }), None]);
+        let (outcome, why) = attempt(false, &report, &[Seen::No]);
         assert_eq!(
             (outcome, why.as_str()),
             (Outcome::Closed, "R.arrived did not come while A.complete was held")
         );
         report.points.insert("R".to_owned(), PointReport::default());
-        assert_eq!(attempt(&report, &[Seen::No]).0, Outcome::Closed);
+        assert_eq!(attempt(false, &report, &[Seen::No]).0, Outcome::Closed);
+    }
+
+    #[test]
+    fn a_guest_that_may_be_merely_slow_is_lost() {
+        let silent = report(Arm::Forced, [Some(Cause::Watchdog { limit_ns: 5, unheard: true }), None]);
+        assert_eq!(attempt(false, &silent, &[Seen::No]).0, Outcome::Lost);
+        for (stuck, outcome) in [("R", Outcome::Lost), ("D inode_dio_wait", Outcome::Closed)] {
+            let mut slow = report(Arm::Forced, [Some(Cause::Watchdog { limit_ns: 5, unheard: false }), None]);
+            slow.reports.insert("stuck".to_owned(), stuck.to_owned());
+            assert_eq!(attempt(true, &slow, &[Seen::No]).0, outcome);
+            slow.reports.clear();
+            assert_eq!(attempt(true, &slow, &[Seen::No]).0, Outcome::Lost);
+        }
     }
 
     #[test]
@@ -166,7 +198,7 @@ mod tests {
         for arm in [Arm::Control, Arm::Forced] {
             let mut report = report(arm, [None, None]);
             report.points.insert("R".to_owned(), PointReport::default());
-            let (outcome, why) = attempt(&report, &[Seen::Yes]);
+            let (outcome, why) = attempt(false, &report, &[Seen::Yes]);
             assert_eq!((outcome, why.as_str()), (Outcome::Missed, "never reached: R"));
         }
     }
@@ -175,7 +207,7 @@ mod tests {
     fn a_script_that_fails_or_never_ends_is_lost() {
         for exit in [None, Some(1)] {
             let report = AttemptReport { exit, ..forced() };
-            assert_eq!(attempt(&report, &[Seen::Yes]).0, Outcome::Lost);
+            assert_eq!(attempt(false, &report, &[Seen::Yes]).0, Outcome::Lost);
         }
     }
 
@@ -183,7 +215,7 @@ mod tests {
     fn an_order_that_somebody_interfered_with_is_lost() {
         for cause in [Cause::Hand, Cause::AttemptEnd, Cause::RingStop, Cause::PolicyReplaced] {
             let report = report(Arm::Forced, [Some(cause), None]);
-            assert_eq!(attempt(&report, &[Seen::Yes]).0, Outcome::Lost);
+            assert_eq!(attempt(false, &report, &[Seen::Yes]).0, Outcome::Lost);
         }
     }
 
