@@ -391,3 +391,27 @@ fn attempts_begin_and_end_in_turn() {
         matches!(bench.control(begin(5)), Some(Answer::Error { message }) if message.contains("does not follow"))
     );
 }
+
+#[test]
+fn a_request_counts_for_every_point_that_it_matches() {
+    let policy = "[point]\nFirst = { op = \"write\" }\nSecond = { op = \"write\", nth = 2 }\n";
+    let mut bench = Bench::new(policy);
+    bench.control(Command::Begin { attempt: 1, arm: Arm::Control, watchdog_ns: None });
+    for id in 1..=3 {
+        bench.arrive(id, Op::Write, 0);
+    }
+    let points = bench.end().points;
+    assert_eq!(points["First"].request, Some(RequestId(1)));
+    assert_eq!(points["Second"].request, Some(RequestId(2)));
+}
+
+#[test]
+fn a_guest_that_floods_is_refused_and_loses_no_event_that_decides() {
+    let mut bench = Bench::racing(Arm::Forced);
+    bench.arrive(1, Op::Write, VICTIM);
+    bench.done(1);
+    let refused =
+        (0..5000).filter(|n| matches!(answer(bench.emit(&format!("e{n}"))), Some(Answer::Error { .. })));
+    assert!(refused.count() > 900);
+    assert_eq!(completed(&bench.arrive(2, Op::Read, INDIRECT)), [1], "events of requests always count");
+}

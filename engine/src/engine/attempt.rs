@@ -2,13 +2,13 @@
 
 use crate::event::{Event, PointIndex};
 use crate::journal::{Arm, Cause};
-use crate::policy::{Place, Policy};
+use crate::policy::{Place, Point, Policy};
 use crate::report::{AttemptReport, EventReport, HoldReport, PointReport};
 use crate::request::{ByteRange, Nanos, Request, RequestId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most distinct events, reports and log lines that are kept of one attempt, each: a guest must not
-/// fill the daemon's memory. All of them are in the journal.
+/// fill the daemon's memory. What is too much is refused, never dropped in silence.
 pub const KEPT_MAX: usize = 4096;
 
 #[derive(Clone, Debug, Default)]
@@ -98,9 +98,14 @@ impl Attempt {
         self.happened.contains(event)
     }
 
+    /// Whether an event of the guest's or a client's making would be one too many to keep.
+    pub fn is_full_for(&self, event: &Event) -> bool {
+        self.order.len() >= KEPT_MAX && !self.has(event)
+    }
+
     /// Notes an event; the first time it counts, later it changes nothing.
     pub fn happen(&mut self, policy: &Policy, event: Event, now: Nanos) {
-        if self.order.len() >= KEPT_MAX || !self.happened.insert(event.clone()) {
+        if !self.happened.insert(event.clone()) {
             return;
         }
         let name = policy.event_name(&event);
@@ -113,40 +118,51 @@ impl Attempt {
         }
     }
 
-    /// The point that a request is, if it is one; counts it for every point that it matches.
+    /// The point that a request is, if it is one. It counts for every point that it matches, and is
+    /// the first in file order whose turn has come.
     pub fn match_point(&mut self, policy: &Policy, request: &Request) -> Option<PointIndex> {
         if !self.armed {
             return None;
         }
+        let mut found = None;
         for (index, point) in policy.points.iter().enumerate() {
-            let place = point.place.map(|place| self.places[place]);
-            let matches = self.points[index].request.is_none()
-                && point.op == request.op
-                && point.queue.is_none_or(|queue| queue == request.queue)
-                && place.is_none_or(|range| range.is_some_and(|range| range.overlaps(request.range)))
-                && point.after.as_ref().is_none_or(|after| after.holds(&|event| self.has(event)));
-            if matches {
-                let state = &mut self.points[index];
-                state.matched += 1;
-                if state.matched == point.nth {
-                    state.request = Some(request.id);
-                    return Some(PointIndex(index));
-                }
+            if !self.matches(point, request) {
+                continue;
+            }
+            let state = &mut self.points[index];
+            state.matched += 1;
+            if found.is_none() && state.request.is_none() && state.matched >= point.nth {
+                state.request = Some(request.id);
+                found = Some(PointIndex(index));
             }
         }
-        None
+        found
     }
 
-    pub fn note_report(&mut self, name: String, value: String) {
-        if self.reports.len() < KEPT_MAX {
+    fn matches(&self, point: &Point, request: &Request) -> bool {
+        let place = point.place.map(|place| self.places[place]);
+        point.op == request.op
+            && point.queue.is_none_or(|queue| queue == request.queue)
+            && place.is_none_or(|range| range.is_some_and(|range| range.overlaps(request.range)))
+            && point.after.as_ref().is_none_or(|after| after.holds(&|event| self.has(event)))
+    }
+
+    /// Says whether there was room for it.
+    pub fn note_report(&mut self, name: String, value: String) -> bool {
+        let room = self.reports.len() < KEPT_MAX || self.reports.contains_key(&name);
+        if room {
             self.reports.insert(name, value);
         }
+        room
     }
 
-    pub fn note_log(&mut self, line: String) {
-        if self.kernel_log.len() < KEPT_MAX {
+    /// Says whether there was room for it.
+    pub fn note_log(&mut self, line: String) -> bool {
+        let room = self.kernel_log.len() < KEPT_MAX;
+        if room {
             self.kernel_log.push(line);
         }
+        room
     }
 
     pub fn report(&self, policy: &Policy, now: Nanos) -> AttemptReport {

@@ -50,13 +50,15 @@ impl Engine {
                 return Ok(Some(Answer::Report(Box::new(report))));
             }
             Command::Bind { place, offset, length } => self.bind(&place, ByteRange { offset, length })?,
-            Command::Emit { event, detail } => self.emit(source, event, detail),
+            Command::Emit { event, detail } => self.emit(source, event, detail)?,
             Command::Await { until } => return self.wait_until(token, &until).map(|()| None),
             Command::NextAttempt { after } => {
                 return self.wait(Waiter::Attempt(token, after)).map(|()| None);
             }
             Command::Report { name, value } => {
-                self.attempt.note_report(name.clone(), value.clone());
+                if !self.attempt.note_report(name.clone(), value.clone()) {
+                    return Err(format!("more than {KEPT_MAX} reports in one attempt"));
+                }
                 if self.attempt.witness == Witness::Told {
                     self.attempt.witness = Witness::Heard;
                 }
@@ -64,7 +66,9 @@ impl Engine {
             }
             Command::Log { lines } => {
                 for line in lines {
-                    self.attempt.note_log(line.clone());
+                    if !self.attempt.note_log(line.clone()) {
+                        return Err(format!("more than {KEPT_MAX} lines of kernel log in one attempt"));
+                    }
                     self.record(Record::Log { line });
                 }
             }
@@ -165,13 +169,17 @@ impl Engine {
         Ok(())
     }
 
-    fn emit(&mut self, source: Source, event: String, detail: Option<String>) {
-        self.record(Record::Event { source, event: event.clone(), detail });
+    fn emit(&mut self, source: Source, name: String, detail: Option<String>) -> Result<(), String> {
         let event = match source {
-            Source::Guest => Event::Guest(event),
-            Source::Control => Event::Control(event),
+            Source::Guest => Event::Guest(name.clone()),
+            Source::Control => Event::Control(name.clone()),
         };
+        if self.attempt.is_full_for(&event) {
+            return Err(format!("more than {KEPT_MAX} different events in one attempt"));
+        }
+        self.record(Record::Event { source, event: name, detail });
         self.attempt.happen(&self.policy, event, self.now);
+        Ok(())
     }
 
     fn wait_until(&mut self, token: Token, until: &ExprText) -> Result<(), String> {

@@ -49,10 +49,20 @@ pub fn attempt(witness: bool, report: &AttemptReport, signs: &[Seen]) -> (Outcom
     if let Some(exit) = report.exit.filter(|exit| *exit != 0) {
         return (Outcome::Lost, format!("the guest's script failed with status {exit}"));
     }
+    if let Some(problem) = report.reports.get("problem") {
+        return (Outcome::Lost, format!("the guest has a problem: {problem}"));
+    }
     // A hold that its watchdog ended is looked at first: what comes after it in the forced order
-    // may then never come, and that is the answer.
-    if let Some(hold) = expired(report) {
-        return closed(witness, report, hold);
+    // may then never come, and that is the answer. A symptom is one however it came about.
+    match expired(report) {
+        Some(_) if signs.contains(&Seen::Yes) => {
+            return (
+                Outcome::Open,
+                "the symptom appeared, after a watchdog had ended the forcing".to_owned(),
+            );
+        }
+        Some(hold) => return closed(witness, report, hold),
+        None => {}
     }
     let unreached: Vec<&str> = report
         .points
@@ -178,6 +188,12 @@ mod tests {
         );
         report.points.insert("R".to_owned(), PointReport::default());
         assert_eq!(attempt(false, &report, &[Seen::No]).0, Outcome::Closed);
+    }
+
+    #[test]
+    fn a_symptom_is_never_called_closed() {
+        let expired = report(Arm::Forced, [Some(Cause::Watchdog { limit_ns: 5, unheard: false }), None]);
+        assert_eq!(attempt(false, &expired, &[Seen::Yes]).0, Outcome::Open);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use case::Case;
 use document::{Document, KernelResult};
 use guest::Guest;
 use progress::Progress;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -63,17 +63,37 @@ async fn run_case(args: &Run) -> Result<ExitCode> {
     let cache = Cache::from_env()?;
     let kernels = find_kernels(args, &cache, &progress).await?;
     let mut document = Document::new(&case.name);
-    for kernel in kernels {
-        document.kernels.push(run_kernel(args, &case, &kernel, &cache, &progress).await?);
+    let mut failure = None;
+    for (index, kernel) in kernels.iter().enumerate() {
+        let keep = args.keep.as_ref().map(|keep| keep_for(keep, &kernels[..=index]));
+        match run_kernel(args.times, &case, kernel, &cache, keep.as_deref(), &progress).await {
+            Ok(result) => document.kernels.push(result),
+            // What other kernels have shown is not thrown away.
+            Err(error) => {
+                failure = Some(error.context(format!("kernel `{}`", kernel.spec)));
+                break;
+            }
+        }
     }
     progress.finish();
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&document)?);
-    } else {
-        print!("{}", table::draw(&case, &document));
+    if failure.is_none() || !document.kernels.is_empty() {
+        print(args.json, &case, &document)?;
     }
     let undecided = |result: &KernelResult| matches!(result.verdict, Outcome::Lost | Outcome::Missed);
-    Ok(if document.kernels.iter().any(undecided) { ExitCode::from(UNDECIDED) } else { ExitCode::SUCCESS })
+    match failure {
+        Some(error) => Err(error),
+        None if document.kernels.iter().any(undecided) => Ok(ExitCode::from(UNDECIDED)),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn print(json: bool, case: &Case, document: &Document) -> Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(document)?);
+    } else {
+        print!("{}", table::draw(case, document));
+    }
+    Ok(())
 }
 
 /// Finds all kernels before the first is booted, so that a wrong one is known at once.
@@ -88,26 +108,34 @@ async fn find_kernels(args: &Run, cache: &Cache, progress: &Progress) -> Result<
 }
 
 async fn run_kernel(
-    args: &Run,
+    times: u64,
     case: &Case,
     kernel: &Kernel,
     cache: &Cache,
+    keep: Option<&Path>,
     progress: &Progress,
 ) -> Result<KernelResult> {
-    let keep = args.keep.as_ref().map(|keep| keep_for(keep, kernel));
     let started = std::time::Instant::now();
-    let guest = Guest::start(case, kernel, cache, keep.as_deref(), progress).await?;
+    let guest = Guest::start(case, kernel, cache, keep, progress).await?;
     let accel = guest.accel();
-    let run = experiment::run(guest, case, args.times, progress).await?;
-    if let Some(keep) = &keep {
+    let run = experiment::run(guest, case, times, progress).await?;
+    if let Some(keep) = keep {
         document::write_attempts(keep, &run)?;
     }
-    Ok(KernelResult::new(case, kernel, accel, args.times, &run, started.elapsed()))
+    Ok(KernelResult::new(case, kernel, accel, times, &run, started.elapsed()))
 }
 
-/// Each kernel's files are in a directory of their own.
-fn keep_for(keep: &std::path::Path, kernel: &Kernel) -> PathBuf {
-    let name = kernel.release.as_deref().unwrap_or(&kernel.spec);
+/// The last kernel's files are in a directory of its own, by its release; the second of the same
+/// release gets `-2`.
+fn keep_for(keep: &Path, kernels: &[Kernel]) -> PathBuf {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "._+-".contains(c) { c } else { '_' };
-    keep.join(name.chars().map(plain).collect::<String>())
+    let name = |kernel: &Kernel| -> String {
+        kernel.release.as_deref().unwrap_or(&kernel.spec).chars().map(plain).collect()
+    };
+    let names: Vec<String> = kernels.iter().map(name).collect();
+    let last = names.last().cloned().unwrap_or_default();
+    match names.iter().filter(|name| **name == last).count() {
+        0 | 1 => keep.join(last),
+        nth => keep.join(format!("{last}-{nth}")),
+    }
 }
