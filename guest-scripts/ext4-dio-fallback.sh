@@ -46,7 +46,7 @@ bind() {
 
 race() {
     rm -f /run/b.pid
-    witness 2>/dev/null &
+    witness 3<&- 2>/dev/null & # without the file, which would keep the next attempt from unmounting
     stay write --name A --background --emit a-reaped --fill A $FILE $((11 * BLOCK)) $BLOCK || return 1
     # A kernel that sends A through the page cache finishes it without the disk.
     stay await --any A.done guest.a-reaped || return 1

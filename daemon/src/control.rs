@@ -73,7 +73,7 @@ async fn read_calls(
             Err(_) => break,
         }
         match parse(text, limit) {
-            Ok(call) => core.call(source, call.id, call.command, replies),
+            Ok(call) => core.call(source, call, replies),
             Err(refusal) => {
                 let _ = replies.send(refusal);
             }
@@ -108,10 +108,8 @@ fn parse(line: &[u8], limit: usize) -> Result<Call, Reply> {
     if line.len() > limit {
         return refuse(0, format!("a line of more than {limit} bytes; send less at once"));
     }
-    serde_json::from_slice(line).or_else(|error| {
-        let id =
-            serde_json::from_slice::<serde_json::Value>(line).ok().and_then(|value| value["id"].as_u64());
-        refuse(id.unwrap_or(0), format!("not a command: {error}; send {{\"id\":1,\"do\":\"ping\"}}, say"))
+    Call::parse(line).or_else(|bad| {
+        refuse(bad.id, format!("not a command: {}; send {{\"id\":1,\"do\":\"ping\"}}, say", bad.why))
     })
 }
 

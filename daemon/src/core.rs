@@ -9,7 +9,7 @@ use crate::drive::Drive;
 use crate::frontend::Ring;
 use crate::journal::Journal;
 use crate::timer::Timer;
-use blkstay_engine::control::{Answer, Command, Reply};
+use blkstay_engine::control::{Answer, Call, Reply};
 use blkstay_engine::engine::{Action, Engine, Input, Token};
 use blkstay_engine::journal::{Abandon, Record, Source};
 use blkstay_engine::policy::Policy;
@@ -157,12 +157,13 @@ impl Core {
     }
 
     /// Carries out a command; the answer goes to `client` once it has taken effect.
-    pub fn call(&self, source: Source, id: u64, command: Command, client: &UnboundedSender<Reply>) {
+    pub fn call(&self, source: Source, call: Call, client: &UnboundedSender<Reply>) {
         let mut inner = self.lock();
         let token = Token(inner.next_token);
         inner.next_token += 1;
-        inner.owed.insert(token, Owed { id, client: client.clone() });
-        self.step(&mut inner, Input::Call { token, source, command });
+        inner.owed.insert(token, Owed { id: call.id, client: client.clone() });
+        let Call { during, command, .. } = call;
+        self.step(&mut inner, Input::Call { token, source, during, command });
     }
 
     /// A client is gone: what it waits for is forgotten.

@@ -8,6 +8,7 @@ use crate::journal::{Arm, Outcome};
 use crate::report::{AttemptReport, HeldRequest};
 use crate::request::{Nanos, RequestId};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Longest line that is read, in bytes: a policy has to fit, a runaway guest must not fill memory.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
@@ -20,9 +21,59 @@ pub const GUEST_LINE_BYTES_MAX: usize = 64 << 10;
 pub struct Call {
     /// Chosen by the client, returned with the answer.
     pub id: u64,
+    /// The attempt that the call belongs to: it is refused in any other, so that what is left of an
+    /// attempt that is over says nothing in the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub during: Option<u64>,
     /// What to do.
     #[serde(flatten)]
     pub command: Command,
+}
+
+impl Call {
+    /// A call that belongs to no attempt.
+    pub fn new(id: u64, command: Command) -> Call {
+        Call { id, during: None, command }
+    }
+
+    /// Reads a line.
+    ///
+    /// # Errors
+    /// Why it is no call: not JSON, an unknown verb, a field that is missing or that nothing reads.
+    pub fn parse(line: &[u8]) -> Result<Call, BadCall> {
+        let value: Value = serde_json::from_slice(line).map_err(|error| BadCall::new(None, &error))?;
+        let id = value.get("id").and_then(Value::as_u64);
+        let call: Call = serde_json::from_value(value.clone()).map_err(|error| BadCall::new(id, &error))?;
+        match call.unread_field(&value) {
+            None => Ok(call),
+            Some(field) => {
+                let why = format!("`{}` has no field `{field}`", call.command.verb());
+                Err(BadCall { id: call.id, why })
+            }
+        }
+    }
+
+    /// A field of `value` that has no effect on the call, a misspelt one say.
+    fn unread_field(&self, value: &Value) -> Option<String> {
+        let read = serde_json::to_value(self).ok()?;
+        let fields = value.as_object()?.iter().filter(|(_, value)| !value.is_null());
+        fields.map(|(name, _)| name).find(|name| read.get(name.as_str()).is_none()).cloned()
+    }
+}
+
+/// A line that is no call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadCall {
+    /// Its `id`, or 0 if it has none.
+    pub id: u64,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl BadCall {
+    fn new(id: Option<u64>, error: &serde_json::Error) -> BadCall {
+        BadCall { id: id.unwrap_or(0), why: error.to_string() }
+    }
 }
 
 /// A line to a client.
@@ -37,7 +88,7 @@ pub struct Reply {
 
 /// An event expression as it is written: `"A.arrived"`, `{"any": […]}` or `{"all": […]}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields)]
 pub enum ExprText {
     /// The name of an event.
     Event(String),
@@ -221,4 +272,30 @@ pub enum Answer {
 
 fn yes() -> bool {
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nothing_reads_is_refused() {
+        let why = |line: &str| Call::parse(line.as_bytes()).unwrap_err().why;
+        assert_eq!(why(r#"{"id":1,"do":"release","requets":5}"#), "`release` has no field `requets`");
+        assert!(why(r#"{"id":1,"do":"fly"}"#).contains("unknown variant `fly`"));
+        assert!(Call::parse(br#"{"id":1,"do":"await","until":{"any":["A.done"],"all":[]}}"#).is_err());
+        assert_eq!(Call::parse(br#"{"id":7,"do":"emit"}"#).unwrap_err().id, 7);
+    }
+
+    #[test]
+    fn what_is_left_out_has_its_default() {
+        let load = Call::parse(br#"{"id":1,"do":"load","policy":"","origin":"x"}"#).unwrap();
+        assert_eq!(
+            load.command,
+            Command::Load { policy: String::new(), origin: "x".to_owned(), armed: true }
+        );
+        let begin = br#"{"id":1,"during":null,"do":"begin","attempt":3,"arm":"forced"}"#;
+        let command = Command::Begin { attempt: 3, arm: Arm::Forced, watchdog_ns: None };
+        assert_eq!(Call::parse(begin).unwrap(), Call::new(1, command));
+    }
 }

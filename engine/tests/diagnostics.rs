@@ -176,3 +176,63 @@ error: holds wait in a circle: A.complete waits for B.arrived, which cannot come
 "#,
     );
 }
+
+#[test]
+fn points_that_wait_for_each_other() {
+    assert_mistakes(
+        r#"[point]
+X = { op = "write", after = "Y.arrived" }
+Y = { op = "write", after = "X.arrived" }
+"#,
+        r#"
+error: point `X` can never arrive: what it comes after waits for it
+ --> my.toml:2:1
+  |
+2 | X = { op = "write", after = "Y.arrived" }
+  | ^ in a circle
+  |
+  = help: let one of the points come after nothing, or after an event of the guest
+"#,
+    );
+}
+
+#[test]
+fn what_would_never_match_or_always_end() {
+    assert_mistakes(
+        r#"watchdog = "0s"
+[place]
+p = { offset = "1x", length = 0 }
+[point]
+F = { op = "flush", place = "p" }
+[sign]
+log = { kernel-log = "" }
+"#,
+        r#"
+error: a time limit of nothing ends everything at once; write 5s, say
+ --> my.toml:1:12
+  |
+1 | watchdog = "0s"
+  |            ^^^^
+
+error: `1x` is not a size: write bytes, or 4k, 64M, 1G
+ --> my.toml:3:16
+  |
+3 | p = { offset = "1x", length = 0 }
+  |                ^^^^
+
+error: a flush has no place: it addresses no bytes
+ --> my.toml:5:29
+  |
+5 | F = { op = "flush", place = "p" }
+  |                             ^^^
+  |
+  = help: leave `place` out
+
+error: sign `log` must be { kernel-log = … } or { report = …, is = … }
+ --> my.toml:7:1
+  |
+7 | log = { kernel-log = "" }
+  | ^^^
+"#,
+    );
+}

@@ -54,7 +54,7 @@ impl Bench {
 
     fn call(&mut self, source: Source, command: Command) -> Vec<Action> {
         self.token += 1;
-        self.step(Input::Call { token: Token(self.token), source, command })
+        self.step(Input::Call { token: Token(self.token), source, during: None, command })
     }
 
     /// The answer to a command, if it came at once.
@@ -414,4 +414,32 @@ fn a_guest_that_floods_is_refused_and_loses_no_event_that_decides() {
         (0..5000).filter(|n| matches!(answer(bench.emit(&format!("e{n}"))), Some(Answer::Error { .. })));
     assert!(refused.count() > 900);
     assert_eq!(completed(&bench.arrive(2, Op::Read, INDIRECT)), [1], "events of requests always count");
+}
+
+#[test]
+fn what_is_left_of_an_attempt_says_nothing_in_the_next() {
+    let mut bench = Bench::racing(Arm::Control);
+    let mut late = |attempt, command| {
+        bench.now += 1_000;
+        let input = Input::Call { token: Token(0), source: Source::Guest, during: Some(attempt), command };
+        answer(bench.engine.step(bench.now, input))
+    };
+    let report = || Command::Report { name: "stuck".to_owned(), value: "D".to_owned() };
+    assert_eq!(late(1, report()), Some(Answer::Done));
+    assert!(matches!(late(2, report()), Some(Answer::Error { message }) if message == "attempt 2 is over"));
+    assert_eq!(
+        late(9, Command::NextAttempt { after: 0 }),
+        Some(Answer::Attempt { attempt: 1, arm: Arm::Control })
+    );
+}
+
+#[test]
+fn an_armed_policy_is_armed_again_after_an_attempt() {
+    let policy = "[event]\ngo = \"control\"\n[point]\nW = { op = \"write\" }\n[[hold]]\ngate = \"W.complete\"\nuntil = \"control.go\"\n";
+    let mut bench = Bench { engine: Engine::new(), now: 0, token: 0, records: Vec::new() };
+    bench.engine.load(0, Policy::parse("p", policy).expect("a good policy"));
+    bench.control(Command::Begin { attempt: 1, arm: Arm::Control, watchdog_ns: None });
+    bench.end();
+    bench.arrive(1, Op::Write, 0);
+    assert_eq!(completed(&bench.done(1)), [0; 0]);
 }

@@ -181,7 +181,7 @@ impl World {
     }
 
     fn call(&mut self, source: Source, command: Command) {
-        self.input(Input::Call { token: Token(0), source, command });
+        self.input(Input::Call { token: Token(0), source, during: None, command });
     }
 
     fn input(&mut self, input: Input) {

@@ -40,8 +40,16 @@ pub fn log(args: &Log) -> Result<ExitCode> {
 fn print(out: &mut impl Write, line: &Line, format: LogFormat) -> std::io::Result<()> {
     match format {
         LogFormat::Jsonl => writeln!(out, "{}", serde_json::to_string(line)?),
-        LogFormat::Text => writeln!(out, "{:>14.6}  {}", line.t as f64 / 1e9, words(&line.record)),
+        LogFormat::Text => {
+            writeln!(out, "{:>14.6}  {}", line.t as f64 / 1e9, printable(&words(&line.record)))
+        }
     }
+}
+
+/// What a guest says may hold anything; it must not forge lines or steer a terminal.
+fn printable(words: &str) -> String {
+    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    words.chars().map(escape).collect()
 }
 
 fn words(record: &Record) -> String {

@@ -40,7 +40,7 @@ impl Control {
 
     /// The next line, whatever it answers.
     #[track_caller]
-    pub fn next(&mut self) -> Reply {
+    pub fn next_reply(&mut self) -> Reply {
         let mut line = String::new();
         let length = self.read.read_line(&mut line).expect("an answer within the watchdog's time");
         assert!(length > 0, "the control socket was closed");
@@ -52,7 +52,7 @@ impl Control {
     pub fn start(&mut self, command: Command) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
-        let mut line = serde_json::to_vec(&Call { id, command }).expect("a command is JSON");
+        let mut line = serde_json::to_vec(&Call::new(id, command)).expect("a command is JSON");
         line.push(b'\n');
         self.send(&line);
         id
@@ -65,7 +65,7 @@ impl Control {
             if let Some(index) = self.unasked.iter().position(|reply| reply.id == id) {
                 return self.unasked.remove(index).answer;
             }
-            let reply = self.next();
+            let reply = self.next_reply();
             self.unasked.push(reply);
         }
     }

@@ -6,7 +6,7 @@ use crate::control::{Answer, Command, ExprText};
 use crate::diagnostic::{list, suggest};
 use crate::event::Event;
 use crate::journal::{Arm, Cause, Record, Source};
-use crate::policy::Policy;
+use crate::policy::{Policy, is_name};
 use crate::report::HeldRequest;
 use crate::request::{ByteRange, Nanos, RequestId};
 
@@ -28,6 +28,13 @@ impl Engine {
             Ok(None) => {}
             Err(message) => self.reply(token, Answer::Error { message }),
         }
+    }
+
+    /// Why a call comes too late: the attempt it belongs to is over. Who asks for the next one is welcome.
+    pub(super) fn out_of_turn(&self, during: Option<u64>, command: &Command) -> Option<String> {
+        let attempt = during.filter(|_| !matches!(command, Command::Ping | Command::NextAttempt { .. }))?;
+        let current = self.attempt.begun && attempt == self.attempt.number;
+        (!current).then(|| format!("attempt {attempt} is over"))
     }
 
     /// `Ok(None)`: answered later.
@@ -93,10 +100,9 @@ impl Engine {
         self.release_all(&Cause::PolicyReplaced);
         self.forget_points();
         self.record(Record::Policy { origin: policy.origin.clone(), text: policy.text.clone(), armed });
-        self.attempt = Attempt::idle(&policy, self.attempt.number, self.now);
-        self.attempt.armed = armed;
-        self.attempt.arm = if armed { Arm::Forced } else { Arm::Control };
         self.policy = policy;
+        self.armed = armed;
+        self.between_attempts();
         self.refuse_waiters("the policy was replaced");
     }
 
@@ -128,9 +134,15 @@ impl Engine {
         let report = self.attempt.report(&self.policy, self.now);
         self.forget_points();
         self.record(Record::AttemptEnded { attempt: number });
-        self.attempt = Attempt::idle(&self.policy, number, self.now);
+        self.between_attempts();
         self.refuse_waiters("the attempt ended");
         Ok(Answer::Report(Box::new(report)))
+    }
+
+    fn between_attempts(&mut self) {
+        self.attempt = Attempt::idle(&self.policy, self.attempt.number, self.now);
+        self.attempt.armed = self.armed;
+        self.attempt.arm = if self.armed { Arm::Forced } else { Arm::Control };
     }
 
     /// Requests still with the drive belong to no point of the next attempt.
@@ -174,6 +186,11 @@ impl Engine {
             Source::Guest => Event::Guest(name.clone()),
             Source::Control => Event::Control(name.clone()),
         };
+        if !is_name(&name) {
+            return Err(format!(
+                "`{name}` is no name: it starts with a letter and has letters, digits, `-` and `_`"
+            ));
+        }
         if self.attempt.is_full_for(&event) {
             return Err(format!("more than {KEPT_MAX} different events in one attempt"));
         }

@@ -38,6 +38,8 @@ pub enum Input {
         token: Token,
         /// Whose connection it came through.
         source: Source,
+        /// The attempt it belongs to, if it says so.
+        during: Option<u64>,
         /// What is wanted.
         command: Command,
     },
@@ -138,6 +140,8 @@ pub struct Engine {
     held: BTreeSet<RequestId>,
     waiters: Vec<Waiter>,
     stopped_queues: BTreeSet<u16>,
+    /// Whether the policy holds outside of attempts that are begun.
+    armed: bool,
     wake_at: Option<Nanos>,
     now: Nanos,
     actions: Vec<Action>,
@@ -160,6 +164,7 @@ impl Engine {
             held: BTreeSet::new(),
             waiters: Vec::new(),
             stopped_queues: BTreeSet::new(),
+            armed: false,
             wake_at: None,
             now: 0,
             actions: Vec::new(),
@@ -173,7 +178,10 @@ impl Engine {
         match input {
             Input::Arrived(request) => self.arrived(request),
             Input::Done { id, status } => self.done(id, status),
-            Input::Call { token, source, command } => self.call(token, source, command),
+            Input::Call { token, source, during, command } => match self.out_of_turn(during, &command) {
+                Some(message) => self.reply(token, Answer::Error { message }),
+                None => self.call(token, source, command),
+            },
             Input::Forget(token) => self.waiters.retain(|waiter| waiter.token() != token),
             Input::Tick => {
                 self.stall();

@@ -2,23 +2,34 @@
 //!
 //! An event is *possible* if everything before it can happen. Guest and control events always are;
 //! the possible ones are the least fixed point. A hold whose `until` is not possible ends only by
-//! its watchdog, and walking from one impossible event to the next finds the circle.
+//! its watchdog (points that wait for each other are looked for first), and walking from one impossible event to the next finds the circle.
 
 use super::Policy;
 use crate::event::{Event, Expr, Gate, Life, PointIndex};
 use std::collections::BTreeSet;
 
-/// A circle, found from the hold with this index in the policy.
+/// What waits for itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Circle {
-    /// A hold in the circle.
-    pub hold: usize,
-    /// The circle in words: `A.complete waits for R.completed, which …`.
-    pub words: String,
+pub enum Circle {
+    /// This point comes only after itself, even with nothing held.
+    Points(PointIndex),
+    /// Holds wait for each other.
+    Holds {
+        /// One of them.
+        hold: usize,
+        /// All of them, in words: `A.complete waits for R.completed; …`.
+        words: String,
+    },
 }
 
-/// The first circle in file order, if there is one.
+/// The first circle, of points or else of holds, in file order.
 pub fn find(policy: &Policy) -> Option<Circle> {
+    let unheld = possible(&Policy { holds: Vec::new(), ..policy.clone() });
+    let indexes = (0..policy.points.len()).map(PointIndex);
+    let never = indexes.into_iter().find(|point| !unheld.contains(&Event::Point(*point, Life::Arrived)));
+    if let Some(point) = never {
+        return Some(Circle::Points(point));
+    }
     let possible = possible(policy);
     let stuck = |expr: &Expr| !expr.holds(&|event| possible.contains(event) || is_free(event));
     let start = policy.holds.iter().position(|hold| stuck(&hold.until))?;
@@ -85,10 +96,8 @@ fn trace(policy: &Policy, stuck: &impl Fn(&Expr) -> bool, start: usize) -> Circl
         })
         .collect();
     let back = policy.gate_name(&policy.holds[circle[0]]);
-    Circle {
-        hold: circle[0],
-        words: format!("{}, which cannot come before {back} is released", words.join("; ")),
-    }
+    let words = format!("{}, which cannot come before {back} is released", words.join("; "));
+    Circle::Holds { hold: circle[0], words }
 }
 
 /// The stuck hold that keeps an expression from becoming true.

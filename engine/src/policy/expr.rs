@@ -117,10 +117,15 @@ fn read_parts(names: &Names<'_>, value: Value<'_>, mistakes: &mut Mistakes) -> O
     parts.into_iter().collect()
 }
 
+/// Whether a word can name an event, a place or a point.
+pub fn is_name(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_alphabetic())
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+}
+
 /// Reads a name that is given where an event, place or point gets one.
 pub fn check_name(name: &str, span: std::ops::Range<usize>, mistakes: &mut Mistakes) -> bool {
-    let good = name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    let good = is_name(name);
     let reserved = ["guest", "control", "attempt"].contains(&name);
     if !good || reserved {
         let why = if reserved { "is a word of the language" } else { "is not a name" };
@@ -135,6 +140,9 @@ pub fn check_name(name: &str, span: std::ops::Range<usize>, mistakes: &mut Mista
 /// Resolves an expression that came over the control socket; `any_event`: undeclared ones are fine.
 pub fn resolve(names: &Names<'_>, any_event: bool, written: &ExprText) -> Result<Expr, String> {
     let each = |parts: &[ExprText]| {
+        if parts.is_empty() {
+            return Err("an expression of nothing is never true; name an event".to_owned());
+        }
         parts.iter().map(|part| resolve(names, any_event, part)).collect::<Result<Vec<_>, _>>()
     };
     match written {

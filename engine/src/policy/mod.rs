@@ -13,6 +13,7 @@ use crate::event::{Event, Expr, Gate, Life, PointIndex};
 use crate::journal::Source;
 use crate::request::{ByteRange, Nanos, Op};
 
+pub use expr::is_name;
 pub use quantity::{parse_bytes, parse_duration};
 
 /// How long a hold may stand when neither policy nor attempt says.

@@ -20,6 +20,17 @@ pub fn parse_duration(text: &str) -> Result<Nanos, String> {
     parse(text, &units).ok_or_else(|| format!("`{text}` is not a duration: write 50us, 10ms or 2s"))
 }
 
+/// The same, and more than none.
+///
+/// # Errors
+/// What would be right.
+pub fn parse_some_time(text: &str) -> Result<Nanos, String> {
+    match parse_duration(text)? {
+        0 => Err("a time limit of nothing ends everything at once; write 5s, say".to_owned()),
+        some => Ok(some),
+    }
+}
+
 fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

@@ -1,7 +1,8 @@
 //! From the text of a policy file to a [`Policy`], or to all of its mistakes.
 
+use super::circle::Circle;
 use super::expr::{self, Names, check_name, one_of};
-use super::quantity::{parse_bytes, parse_duration};
+use super::quantity::{parse_bytes, parse_some_time};
 use super::table::{Mistakes, Table, Value, quantity, string};
 use super::{
     Case, Hold, ImageRecipe, LIMIT_NS_DEFAULT, NamedEvent, Place, Point, Policy, Sign, SignTest,
@@ -21,8 +22,8 @@ pub fn read(origin: &str, text: &str) -> Result<Policy, Diagnostics> {
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut mistakes: Mistakes = errors.iter().map(syntax).collect();
     let policy = mistakes.is_empty().then(|| {
-        let (policy, hold_spans) = read_root(origin, text, &root, &mut mistakes);
-        check_circles(&policy, &hold_spans, &mut mistakes);
+        let (policy, spans) = read_root(origin, text, &root, &mut mistakes);
+        check_circles(&policy, &spans, &mut mistakes);
         policy
     });
     mistakes.sort_by_key(|mistake| mistake.span.start);
@@ -36,21 +37,31 @@ fn syntax(error: &toml::de::Error) -> Diagnostic {
     Diagnostic::error(error.span().unwrap_or(0..0), format!("not TOML: {}", error.message()))
 }
 
+/// Where the parts of a policy stand.
+struct Spans {
+    points: Vec<Range<usize>>,
+    holds: Vec<Range<usize>>,
+}
+
+/// Where the names of a table stand, in file order.
+fn named_spans(value: Option<Value<'_>>) -> Vec<Range<usize>> {
+    let table = value.and_then(|value| value.get_ref().as_table());
+    table
+        .map(|table| Table::new("", table, 0..0).entries().map(|(_, span, _)| span).collect())
+        .unwrap_or_default()
+}
+
 type Root<'t> = toml::Spanned<DeTable<'t>>;
 
-fn read_root(
-    origin: &str,
-    text: &str,
-    root: &Root<'_>,
-    mistakes: &mut Mistakes,
-) -> (Policy, Vec<Range<usize>>) {
+fn read_root(origin: &str, text: &str, root: &Root<'_>, mistakes: &mut Mistakes) -> (Policy, Spans) {
     let mut table = Table::new("a policy", root.get_ref(), 0..0);
     let watchdog_ns =
-        table.take_quantity("watchdog", parse_duration, mistakes).unwrap_or(WATCHDOG_NS_DEFAULT);
+        table.take_quantity("watchdog", parse_some_time, mistakes).unwrap_or(WATCHDOG_NS_DEFAULT);
     let case = table.take("case").and_then(|value| read_case(value, mistakes));
     let places = read_named("place", table.take("place"), mistakes, read_place);
     let events = read_named("event", table.take("event"), mistakes, read_event);
     let points = table.take("point");
+    let point_spans = named_spans(points);
     let holds = table.take("hold");
     let signs = read_named("sign", table.take("sign"), mistakes, read_sign);
     table.finish(mistakes);
@@ -68,7 +79,7 @@ fn read_root(
     policy.points = read_points(&policy, points, mistakes);
     let (holds, spans) = read_holds(&policy, holds, watchdog_ns, mistakes);
     policy.holds = holds;
-    (policy, spans)
+    (policy, Spans { points: point_spans, holds: spans })
 }
 
 fn read_case(value: Value<'_>, mistakes: &mut Mistakes) -> Option<Case> {
@@ -76,7 +87,7 @@ fn read_case(value: Value<'_>, mistakes: &mut Mistakes) -> Option<Case> {
     let about = table.need_str("about", mistakes);
     let guest = table.need_str("guest", mistakes);
     let witness = table.take_bool("witness", mistakes).unwrap_or(false);
-    let limit_ns = table.take_quantity("limit", parse_duration, mistakes).unwrap_or(LIMIT_NS_DEFAULT);
+    let limit_ns = table.take_quantity("limit", parse_some_time, mistakes).unwrap_or(LIMIT_NS_DEFAULT);
     let image = table.need("image", mistakes);
     table.finish(mistakes);
     if let Some((name, span)) = &guest
@@ -142,10 +153,15 @@ fn read_named<'t, T>(
 }
 
 fn read_place((name, _, value): Entry<'_>, mistakes: &mut Mistakes) -> Option<Place> {
-    let name = name.to_owned();
+    // A place that is wrong still counts as known, so that only its own mistake is reported.
+    Some(Place { name: name.to_owned(), range: read_range(name, value, mistakes) })
+}
+
+/// `None` for a place that the guest binds.
+fn read_range(name: &str, value: Value<'_>, mistakes: &mut Mistakes) -> Option<ByteRange> {
     if let DeValue::String(_) = value.get_ref() {
         one_of("place", value, &["guest"], mistakes)?;
-        return Some(Place { name, range: None });
+        return None;
     }
     let mut table = Table::of(format!("place `{name}`"), value, mistakes)?;
     let offset = table.need("offset", mistakes);
@@ -157,9 +173,8 @@ fn read_place((name, _, value): Entry<'_>, mistakes: &mut Mistakes) -> Option<Pl
     if length == 0 || offset.checked_add(length).is_none() {
         mistakes
             .push(Diagnostic::error(length_value.span(), format!("place `{name}` has no bytes on any disk")));
-        return None;
     }
-    Some(Place { name, range: Some(ByteRange { offset, length }) })
+    Some(ByteRange { offset, length })
 }
 
 fn read_event((name, _, value): Entry<'_>, mistakes: &mut Mistakes) -> Option<NamedEvent> {
@@ -176,7 +191,9 @@ fn read_sign((name, span, value): Entry<'_>, mistakes: &mut Mistakes) -> Option<
     let is = table.take_str("is", mistakes);
     table.finish(mistakes);
     let test = match (kernel_log, report, is) {
-        (Some((text, _)), None, None) => SignTest::KernelLog { text: text.to_owned(), per_boot_max },
+        (Some((text, _)), None, None) if !text.is_empty() => {
+            SignTest::KernelLog { text: text.to_owned(), per_boot_max }
+        }
         (None, Some((report, _)), Some((is, _))) if per_boot_max.is_none() => {
             SignTest::Report { name: report.to_owned(), is: is.to_owned() }
         }
@@ -212,6 +229,7 @@ fn read_point(
     let queue = table.take_number("queue", 0, u64::from(u16::MAX), mistakes);
     let nth = table.take_number("nth", 1, u64::MAX, mistakes).unwrap_or(1);
     table.finish(mistakes);
+    let place_span = place.as_ref().map(|(_, span)| span.clone());
     let place = place.map(|(place, span)| {
         let index = policy.place(place);
         if index.is_none() {
@@ -224,6 +242,12 @@ fn read_point(
     });
     let after = after.map(|value| expr::read(names, value, mistakes));
     let op = op.and_then(|value| one_of("operation", value, &Op::ALL.map(Op::name), mistakes));
+    if let (Some(op), Some(span)) = (op.map(|index| Op::ALL[index]), place_span)
+        && !matches!(op, Op::Read | Op::Write)
+    {
+        let message = format!("a {op} has no place: it addresses no bytes");
+        mistakes.push(Diagnostic::error(span, message).help("leave `place` out"));
+    }
     // A point that is wrong in part still counts as known, so that only its own mistake is reported.
     Some(Point {
         name: name.to_owned(),
@@ -260,7 +284,7 @@ fn read_hold(policy: &Policy, value: Value<'_>, watchdog_ns: Nanos, mistakes: &m
     let mut table = Table::of("[[hold]]", value, mistakes)?;
     let gate = table.need_str("gate", mistakes);
     let until = table.need("until", mistakes);
-    let watchdog_ns = table.take_quantity("watchdog", parse_duration, mistakes).unwrap_or(watchdog_ns);
+    let watchdog_ns = table.take_quantity("watchdog", parse_some_time, mistakes).unwrap_or(watchdog_ns);
     table.finish(mistakes);
     let until = until.and_then(|value| {
         let until = expr::read(&policy.names(), value, mistakes)?;
@@ -299,20 +323,22 @@ fn read_gate(
     Some((found_point?, found_gate?))
 }
 
-fn check_circles(policy: &Policy, spans: &[Range<usize>], mistakes: &mut Mistakes) {
+fn check_circles(policy: &Policy, spans: &Spans, mistakes: &mut Mistakes) {
     if !mistakes.is_empty() {
         return;
     }
-    if let Some(circle) = circle::find(policy) {
-        mistakes.push(
-            Diagnostic::error(
-                spans[circle.hold].clone(),
-                format!("holds wait in a circle: {}", circle.words),
-            )
-            .label("this hold can never end but by its watchdog")
-            .help(
-                "let one of them wait for something that comes before its own release, or for a guest event",
-            ),
-        );
+    match circle::find(policy) {
+        Some(Circle::Points(point)) => {
+            let point = point.0;
+            let message = format!("point `{}` can never arrive: what it comes after waits for it", policy.points[point].name);
+            let mistake = Diagnostic::error(spans.points[point].clone(), message).label("in a circle");
+            mistakes.push(mistake.help("let one of the points come after nothing, or after an event of the guest"));
+        }
+        Some(Circle::Holds { hold, words }) => mistakes.push(
+            Diagnostic::error(spans.holds[hold].clone(), format!("holds wait in a circle: {words}"))
+                .label("this hold can never end but by its watchdog")
+                .help("let one of them wait for something that comes before its own release, or for a guest event"),
+        ),
+        None => {}
     }
 }

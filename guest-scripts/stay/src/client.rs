@@ -13,6 +13,11 @@ pub fn agent_socket() -> PathBuf {
     std::env::var_os("STAY_SOCKET").map_or_else(|| PathBuf::from("/run/stay.sock"), PathBuf::from)
 }
 
+/// The attempt that this process belongs to, from the script's `$ATTEMPT`: what it says when that is over is refused.
+fn attempt() -> Option<u64> {
+    std::env::var("ATTEMPT").ok()?.parse().ok()
+}
+
 /// A connection to the agent.
 pub struct Client {
     stream: BufReader<UnixStream>,
@@ -32,7 +37,7 @@ impl Client {
     /// Sends a command to the daemon and waits for its answer; a refusal is a failure.
     pub fn call(&mut self, command: Command) -> Result<Answer, Failure> {
         self.calls += 1;
-        self.send(&Call { id: self.calls, command })?;
+        self.send(&Call { id: self.calls, during: attempt(), command })?;
         self.answer()
     }
 
@@ -41,7 +46,7 @@ impl Client {
         let count = commands.len();
         for command in commands {
             self.calls += 1;
-            self.send(&Call { id: self.calls, command })?;
+            self.send(&Call { id: self.calls, during: attempt(), command })?;
         }
         (0..count).try_for_each(|_| self.answer().map(drop))
     }

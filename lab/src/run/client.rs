@@ -38,7 +38,7 @@ impl Client {
         let verb = command.verb();
         let id = self.next_id;
         self.next_id += 1;
-        let mut line = serde_json::to_vec(&Call { id, command })?;
+        let mut line = serde_json::to_vec(&Call::new(id, command))?;
         line.push(b'\n');
         self.commands.write_all(&line).await.context("the daemon is gone")?;
         loop {

@@ -100,7 +100,7 @@ fn closed(witness: bool, report: &AttemptReport, hold: &HoldReport) -> (Outcome,
     match report.reports.get("stuck") {
         None if witness => (Outcome::Lost, format!("{what}, and the guest did not say where it stood")),
         _ if unheard => (Outcome::Lost, format!("{what}, and the guest did not say in time where it stood")),
-        Some(stuck) if stuck.starts_with('R') => {
+        Some(stuck) if stuck.is_empty() || stuck.starts_with('R') => {
             (Outcome::Lost, format!("{what}, but the guest was still at it: {stuck}"))
         }
         _ => (Outcome::Closed, what),

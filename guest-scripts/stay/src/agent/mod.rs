@@ -236,7 +236,7 @@ impl Agent {
     }
 
     fn call(&mut self, route: Route, command: Command) -> Result<(), Failure> {
-        let call = Call { id: self.routes.add(route), command };
+        let call = Call::new(self.routes.add(route), command);
         self.link.send(&serde_json::to_vec(&call).map_err(json_failed)?);
         Ok(())
     }
