@@ -65,5 +65,5 @@ race() {
 witness() {
     stay await attempt.stalled || return
     read -r pid </run/b.pid || pid=none
-    stay report stuck "$(stay blocked "$pid" || echo R, B has not begun)"
+    stay report stuck "$(stay blocked "$pid" || echo none: B has not begun, or is through)"
 }

@@ -5,6 +5,7 @@ use crate::core::Core;
 use crate::device::{Device, QUEUE_SIZE_MAX};
 use blkstay_engine::request::Status;
 use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use vhost::vhost_user::message::VhostUserProtocolFeatures;
@@ -123,6 +124,8 @@ pub struct Frontend {
     /// Held from taking chains out of a queue until the engine knows of them, so that stopping a
     /// ring misses none.
     taking: Vec<Mutex<()>>,
+    /// The reading ends of the events that end the workers; closed with the connection.
+    exits: Mutex<Vec<OwnedFd>>,
 }
 
 impl Frontend {
@@ -135,6 +138,7 @@ impl Frontend {
             memory,
             rings: (0..queues).map(|_| Arc::default()).collect(),
             taking: (0..queues).map(|_| Mutex::default()).collect(),
+            exits: Mutex::default(),
         }
     }
 
@@ -189,7 +193,14 @@ impl VhostUserBackend for Frontend {
     }
 
     fn exit_event(&self, _thread_index: usize) -> Option<(EventConsumer, EventNotifier)> {
-        new_event_consumer_and_notifier(EventFlag::NONBLOCK | EventFlag::CLOEXEC).ok()
+        let (consumer, notifier) =
+            new_event_consumer_and_notifier(EventFlag::NONBLOCK | EventFlag::CLOEXEC).ok()?;
+        // SAFETY: vhost-user-backend 0.24.0 turns the consumer into a number, gives that to epoll and
+        // never closes it, so that each guest would cost a file descriptor. It is closed with `self`,
+        // when the workers have ended. Look again when that crate is updated; it is pinned for this.
+        let exit = unsafe { OwnedFd::from_raw_fd(consumer.as_raw_fd()) };
+        self.exits.lock().unwrap_or_else(PoisonError::into_inner).push(exit);
+        Some((consumer, notifier))
     }
 
     /// Requests on the ring are released and completed before QEMU gets its answer, so that a guest

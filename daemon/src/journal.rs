@@ -1,8 +1,10 @@
 //! Writes the journal: one line of JSON a record, a whole step of the engine in one write.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, ensure};
 use blkstay_engine::journal::{Line, Record};
 use blkstay_engine::request::Nanos;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -10,7 +12,7 @@ use std::path::Path;
 /// The journal of a daemon; one without a file swallows what it gets.
 #[derive(Debug, Default)]
 pub struct Journal {
-    file: Option<File>,
+    file: Option<Flock<File>>,
     lines: Vec<u8>,
 }
 
@@ -18,14 +20,25 @@ impl Journal {
     /// Appends to the journal at `path`, or begins it.
     ///
     /// # Errors
-    /// It cannot be opened or read.
+    /// It cannot be opened or read, is something else than a journal, or another daemon writes it.
     pub fn open(path: &Path) -> Result<Journal> {
-        let open = || -> std::io::Result<File> {
-            let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
-            end_torn_line(&mut file)?;
-            Ok(file)
-        };
-        let file = open().with_context(|| format!("journal {}: cannot open it", path.display()))?;
+        let shown = path.display();
+        let open = OpenOptions::new().read(true).append(true).create(true).open(path);
+        let file = open.with_context(|| format!("journal {shown}: cannot open it"))?;
+        let mut file =
+            Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+                Errno::EWOULDBLOCK => {
+                    anyhow!("journal {shown}: another daemon writes it; choose another file")
+                }
+                other => anyhow!("journal {shown}: cannot lock it: {other}"),
+            })?;
+        if file.metadata().is_ok_and(|data| data.is_file()) {
+            ensure!(
+                is_journal(&mut file).with_context(|| format!("journal {shown}: cannot read it"))?,
+                "journal {shown}: it is there and is no journal; choose another file"
+            );
+            end_torn_line(&mut file).with_context(|| format!("journal {shown}: cannot open it"))?;
+        }
         Ok(Journal { file: Some(file), lines: Vec::new() })
     }
 
@@ -53,6 +66,17 @@ impl Journal {
         Ok(())
     }
 }
+
+/// Whether a file is empty or begins like a journal, rather than like a disk image, say.
+fn is_journal(file: &mut File) -> std::io::Result<bool> {
+    let mut beginning = Vec::new();
+    file.rewind()?;
+    file.take(BEGINNING.len() as u64).read_to_end(&mut beginning)?;
+    Ok(beginning.is_empty() || beginning == BEGINNING)
+}
+
+/// Every line of a journal begins with its time.
+const BEGINNING: &[u8] = b"{\"t\":";
 
 /// A daemon that was killed while the disk was full may have left half a line; what follows must
 /// not become part of it.

@@ -17,6 +17,9 @@ pub struct AttemptReport {
     pub began_ns: Nanos,
     /// When it ended, or when this report was made.
     pub ended_ns: Nanos,
+    /// Places of the policy that the guest was to bind and did not.
+    #[serde(default)]
+    pub unbound: Vec<String>,
     /// Every point of the policy, by name.
     pub points: BTreeMap<String, PointReport>,
     /// Every hold of the policy, in file order.

@@ -443,3 +443,22 @@ fn an_armed_policy_is_armed_again_after_an_attempt() {
     bench.arrive(1, Op::Write, 0);
     assert_eq!(completed(&bench.done(1)), [0; 0]);
 }
+
+#[test]
+fn an_armed_policy_holds_for_the_next_guest_too() {
+    let policy = "[event]\ngo = \"control\"\n[point]\nW = { op = \"write\" }\n[[hold]]\ngate = \"W.complete\"\nuntil = \"control.go\"\n";
+    let mut bench = Bench { engine: Engine::new(), now: 0, token: 0, records: Vec::new() };
+    bench.engine.load(0, Policy::parse("p", policy).expect("a good policy"));
+    for id in 1..=2 {
+        bench.arrive(id, Op::Write, 0);
+        assert_eq!(completed(&bench.done(id)), [0; 0]);
+        bench.step(Input::Abandon(Abandon::Disconnect));
+    }
+}
+
+#[test]
+fn a_text_too_long_to_keep_is_refused() {
+    let mut bench = Bench::racing(Arm::Control);
+    let long = Command::Log { lines: vec!["x".repeat(8193)] };
+    assert!(matches!(bench.guest(long), Some(Answer::Error { message }) if message.contains("at most 8192")));
+}

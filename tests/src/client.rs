@@ -177,9 +177,9 @@ impl Client {
         at
     }
 
-    /// Leaves out all memory up to an address.
-    pub fn allocate_up_to(&mut self, at: u64) {
-        self.first_unused = self.first_unused.max(at);
+    /// Uses memory from an address on next, whether it has been used before or not.
+    pub fn allocate_from(&mut self, at: u64) {
+        self.first_unused = at;
     }
 
     /// A place for a status.

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use tempfile::TempDir;
+use virtio_bindings::virtio_blk::VIRTIO_BLK_F_RO;
 
 /// Bytes of the image unless a test says otherwise.
 pub const IMAGE_BYTES: u64 = 1 << 20;
@@ -21,8 +22,17 @@ pub const IMAGE_BYTES: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Recipe {
     directory: TempDir,
+    image: Option<PathBuf>,
     image_bytes: u64,
+    options: Options,
+}
+
+/// What a daemon is started with beside its usual arguments.
+#[derive(Clone, Debug, Default)]
+struct Options {
     arguments: Vec<String>,
+    /// Longest file it can write, in blocks of 512 bytes.
+    file_blocks_max: Option<u32>,
 }
 
 impl Default for Recipe {
@@ -35,7 +45,7 @@ impl Recipe {
     /// A daemon with a journal and a control socket, and no policy.
     pub fn new() -> Recipe {
         let directory = tempfile::Builder::new().prefix("blkstay-").tempdir().expect("a directory");
-        Recipe { directory, image_bytes: IMAGE_BYTES, arguments: Vec::new() }
+        Recipe { directory, image: None, image_bytes: IMAGE_BYTES, options: Options::default() }
     }
 
     /// The same with an image of that many bytes.
@@ -44,26 +54,41 @@ impl Recipe {
         self
     }
 
+    /// The same with somebody else's image.
+    pub fn image(mut self, image: &Path) -> Recipe {
+        self.image = Some(image.to_owned());
+        self
+    }
+
     /// The same with a policy.
     pub fn policy(mut self, text: &str) -> Recipe {
         let path = self.directory.path().join("policy.toml");
         std::fs::write(&path, text).expect("the policy");
-        self.arguments.extend(["--policy".to_owned(), path.display().to_string()]);
+        self.options.arguments.extend(["--policy".to_owned(), path.display().to_string()]);
         self
     }
 
     /// The same with another argument.
     pub fn argument(mut self, argument: &str) -> Recipe {
-        self.arguments.push(argument.to_owned());
+        self.options.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// The same where no file can be longer than that many blocks of 512 bytes, the journal too.
+    pub fn file_blocks_max(mut self, blocks: u32) -> Recipe {
+        self.options.file_blocks_max = Some(blocks);
         self
     }
 
     /// Starts it and waits until it is ready.
     #[track_caller]
     pub fn start(self) -> Daemon {
-        let content = Random::new(1).bytes(self.image_bytes as usize);
-        std::fs::write(self.directory.path().join("disk"), content).expect("the image");
-        Daemon::launch(self.directory, self.arguments)
+        let disk = self.directory.path().join("disk");
+        match &self.image {
+            Some(image) => std::os::unix::fs::symlink(image, disk).expect("a link to the image"),
+            None => std::fs::write(disk, Random::new(1).bytes(self.image_bytes as usize)).expect("the image"),
+        }
+        Daemon::launch(self.directory, self.options)
     }
 }
 
@@ -83,7 +108,7 @@ pub struct Daemon {
     /// What it printed until it was ready.
     pub announcement: Vec<String>,
     child: Child,
-    arguments: Vec<String>,
+    options: Options,
     directory: TempDir,
 }
 
@@ -95,9 +120,9 @@ impl Daemon {
     }
 
     #[track_caller]
-    fn launch(directory: TempDir, arguments: Vec<String>) -> Daemon {
+    fn launch(directory: TempDir, options: Options) -> Daemon {
         let path = |name: &str| directory.path().join(name);
-        let (child, announcement) = spawn(directory.path(), &arguments);
+        let (child, announcement) = spawn(directory.path(), &options);
         Daemon {
             socket: path("blk.sock"),
             control: path("ctl"),
@@ -106,7 +131,7 @@ impl Daemon {
             journal: path("journal"),
             announcement,
             child,
-            arguments,
+            options,
             directory,
         }
     }
@@ -114,7 +139,7 @@ impl Daemon {
     /// Starts another like it when it has ended.
     #[track_caller]
     pub fn start_again(&mut self) {
-        (self.child, self.announcement) = spawn(self.directory.path(), &self.arguments);
+        (self.child, self.announcement) = spawn(self.directory.path(), &self.options);
     }
 
     /// Where its files are.
@@ -173,6 +198,11 @@ impl Daemon {
         kill(self.pid(), signal).expect("a signal");
     }
 
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("its exit status").is_some()
+    }
+
     /// Waits until it has ended.
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
@@ -204,13 +234,16 @@ impl Daemon {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("it runs").count()
     }
 
-    /// Fails unless a new guest is served in full, and the control socket answers.
+    /// Fails unless a new guest is served in full, and the control socket answers. The image keeps
+    /// its content.
     #[track_caller]
     pub fn assert_serves(&self) {
         let mut client = self.connect();
-        let last = client.read(0, 512);
-        client.write(0, &last);
-        assert_eq!(client.read(0, 512), last);
+        let sector = client.read(0, 512);
+        if client.offered & (1 << VIRTIO_BLK_F_RO) == 0 {
+            client.write(0, &sector);
+            assert_eq!(client.read(0, 512), sector);
+        }
         self.control().tell(blkstay_engine::control::Command::Ping);
     }
 
@@ -232,11 +265,19 @@ impl Drop for Daemon {
     }
 }
 
+fn command(file_blocks_max: Option<u32>) -> Command {
+    let program = binary::path("blkstayd");
+    let Some(blocks) = file_blocks_max else { return Command::new(program) };
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"")).arg(program);
+    shell
+}
+
 /// Starts a daemon on what is in `directory` and waits until it is ready.
 #[track_caller]
-fn spawn(directory: &Path, arguments: &[String]) -> (Child, Vec<String>) {
+fn spawn(directory: &Path, options: &Options) -> (Child, Vec<String>) {
     let errors = directory.join("stderr");
-    let mut child = Command::new(binary::path("blkstayd"))
+    let mut child = command(options.file_blocks_max)
         .arg("--socket")
         .arg(directory.join("blk.sock"))
         .arg("--image")
@@ -245,7 +286,7 @@ fn spawn(directory: &Path, arguments: &[String]) -> (Child, Vec<String>) {
         .arg(directory.join("journal"))
         .arg("--control")
         .arg(directory.join("ctl"))
-        .args(arguments)
+        .args(&options.arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(File::create(&errors).expect("a file for standard error"))

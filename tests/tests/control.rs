@@ -1,7 +1,7 @@
 //! The control socket: who may ask for what, and what becomes of nonsense.
 
 use blkstay_engine::control::{Answer, Command, ExprText, GUEST_LINE_BYTES_MAX, LINE_BYTES_MAX};
-use blkstay_engine::journal::{Arm, Outcome, Record};
+use blkstay_engine::journal::{Arm, Outcome, Record, Source};
 use blkstay_tests::control::Control;
 use blkstay_tests::daemon::{Daemon, Recipe};
 use blkstay_tests::wait_for;
@@ -14,7 +14,7 @@ use std::time::Duration;
 #[track_caller]
 fn assert_error(control: &mut Control, sent: &[u8], id: u64, part: &str) {
     control.send(sent);
-    let reply = control.next();
+    let reply = control.next_reply();
     let Answer::Error { message } = reply.answer else { panic!("not an error: {reply:?}") };
     assert!(reply.id == id && message.contains(part), "{}: {message}", reply.id);
     control.tell(Command::Ping);
@@ -89,7 +89,28 @@ fn a_line_as_long_as_allowed_is_read() {
     let frame = r#"{"id":1,"do":"emit","event":""}"#;
     let event = "x".repeat(GUEST_LINE_BYTES_MAX - frame.len());
     guest.send(format!("{{\"id\":1,\"do\":\"emit\",\"event\":\"{event}\"}}\n").as_bytes());
-    assert_eq!(guest.next().answer, Answer::Done);
+    assert_eq!(guest.next_reply().answer, Answer::Done);
+}
+
+#[test]
+fn what_is_told_is_in_the_journal() {
+    let daemon = Daemon::start();
+    let (mut control, mut guest) = (daemon.control(), daemon.guest());
+    let verdict = (1, Outcome::Open, "two signs".to_owned());
+    control.tell(Command::Verdict { attempt: verdict.0, outcome: verdict.1, why: verdict.2.clone() });
+    guest.tell(Command::Emit { event: "go".into(), detail: Some("now".into()) });
+    guest.tell(Command::Report { name: "fsync".into(), value: "ok".into() });
+    guest.tell(Command::Log { lines: vec!["one".into(), "two".into()] });
+    guest.tell(Command::Finish { exit: 2 });
+    let expected = [
+        Record::Verdict { attempt: verdict.0, outcome: verdict.1, why: verdict.2 },
+        Record::Event { source: Source::Guest, event: "go".into(), detail: Some("now".into()) },
+        Record::Report { name: "fsync".into(), value: "ok".into() },
+        Record::Log { line: "one".into() },
+        Record::Log { line: "two".into() },
+        Record::Finished { exit: 2 },
+    ];
+    assert_eq!(daemon.records()[1..], expected);
 }
 
 #[test]

@@ -4,8 +4,8 @@ use blkstay_engine::journal::{Abandon, Cause, Record, Stage};
 use blkstay_engine::request::{Op, RequestId};
 use blkstay_tests::client::{Client, Setup};
 use blkstay_tests::daemon::{Daemon, Recipe};
-use blkstay_tests::journal;
 use blkstay_tests::request::{OK, Pending, Request};
+use blkstay_tests::{journal, wait_for};
 use nix::sys::signal::Signal;
 
 /// Holds the first write at submit and the first read at complete.
@@ -50,7 +50,7 @@ fn a_guest_that_goes_leaves_its_held_requests_abandoned_and_the_next_is_served()
     let (daemon, client, _) = with_two_held();
     let before = daemon.content();
     drop(client);
-    let gone = |records: &[Record]| records.iter().any(|r| *r == Record::Disconnected).then_some(());
+    let gone = |records: &[Record]| records.contains(&Record::Disconnected).then_some(());
     daemon.wait_for_record("the guest's end", gone);
     let records = daemon.records();
     assert_eq!(journal::abandoned(&records), both_abandoned(&records, Abandon::Disconnect));
@@ -164,4 +164,42 @@ fn half_a_line_that_an_earlier_daemon_left_stays_alone() {
     let text = std::fs::read_to_string(&daemon.journal).expect("the journal");
     let odd = text.lines().filter(|line| !line.ends_with('}'));
     assert_eq!(odd.collect::<Vec<_>>(), [r#"{"t":12,"wh"#]);
+}
+
+#[test]
+fn a_guest_that_goes_in_the_middle_of_work_leaves_nothing_open() {
+    let daemon = Daemon::start();
+    for round in 1..=10 {
+        let mut client = daemon.connect_with(Setup { queue_size: 256, ..Setup::default() });
+        for sector in 0..50 {
+            client.start(&Request::write(sector, &[round; 4096]));
+        }
+        drop(client);
+        daemon.wait_for_record("the guest's end", |records| {
+            let ends = records.iter().filter(|record| **record == Record::Disconnected).count();
+            (ends == usize::from(round)).then_some(())
+        });
+        journal::assert_accounted_for(&daemon.records());
+    }
+    daemon.assert_serves();
+}
+
+#[test]
+fn a_journal_that_is_full_ends_the_run_loudly_and_nothing_is_served_after_that() {
+    let mut daemon = Recipe::new().file_blocks_max(16).start();
+    let mut client = daemon.connect_with(Setup { queue_size: 256, ..Setup::default() });
+    let mut seen = 0;
+    loop {
+        let read = client.start(&Request::read(0, 512));
+        wait_for("the read or the end", || (client.is_done(&read) || daemon.has_ended()).then_some(()));
+        if !client.is_done(&read) {
+            break;
+        }
+        seen += 1;
+    }
+    assert_eq!(daemon.wait().code(), Some(1));
+    assert!(daemon.errors().contains("the journal cannot be written: File too large"), "{}", daemon.errors());
+    let completed = journal::completed(&daemon.records());
+    assert!(0 < seen && seen <= completed, "{seen} seen, {completed} in the journal");
+    assert!(!daemon.socket.exists());
 }

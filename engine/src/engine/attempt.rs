@@ -11,6 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// fill the daemon's memory. What is too much is refused, never dropped in silence.
 pub const KEPT_MAX: usize = 4096;
 
+/// Most bytes in each of them.
+pub const TEXT_BYTES_MAX: usize = 8192;
+
 #[derive(Clone, Debug, Default)]
 pub struct PointState {
     /// Requests that matched so far.
@@ -167,12 +170,14 @@ impl Attempt {
 
     pub fn report(&self, policy: &Policy, now: Nanos) -> AttemptReport {
         let points = policy.points.iter().zip(&self.points);
+        let unbound = policy.places.iter().zip(&self.places).filter(|(_, range)| range.is_none());
         let holds = policy.holds.iter().zip(&self.holds);
         AttemptReport {
             attempt: self.number,
             arm: self.arm,
             began_ns: self.began,
             ended_ns: now,
+            unbound: unbound.map(|(place, _)| place.name.clone()).collect(),
             points: points.map(|(p, s)| (p.name.clone(), PointReport { request: s.request })).collect(),
             holds: holds
                 .map(|(hold, state)| HoldReport {

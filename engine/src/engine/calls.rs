@@ -1,6 +1,6 @@
 //! What clients of the control socket and guests ask for.
 
-use super::attempt::{Attempt, KEPT_MAX, Witness};
+use super::attempt::{Attempt, KEPT_MAX, TEXT_BYTES_MAX, Witness};
 use super::{Engine, Token, Waiter};
 use crate::control::{Answer, Command, ExprText};
 use crate::diagnostic::{list, suggest};
@@ -37,6 +37,14 @@ impl Engine {
         (!current).then(|| format!("attempt {attempt} is over"))
     }
 
+    /// A text that is kept must not be long: a guest could fill memory with it.
+    fn check_length<'t>(texts: impl IntoIterator<Item = &'t str>) -> Result<(), String> {
+        match texts.into_iter().find(|text| text.len() > TEXT_BYTES_MAX) {
+            Some(long) => Err(format!("a text of {} bytes; at most {TEXT_BYTES_MAX} are taken", long.len())),
+            None => Ok(()),
+        }
+    }
+
     /// `Ok(None)`: answered later.
     fn carry_out(
         &mut self,
@@ -63,6 +71,7 @@ impl Engine {
                 return self.wait(Waiter::Attempt(token, after)).map(|()| None);
             }
             Command::Report { name, value } => {
+                Self::check_length([name.as_str(), value.as_str()])?;
                 if !self.attempt.note_report(name.clone(), value.clone()) {
                     return Err(format!("more than {KEPT_MAX} reports in one attempt"));
                 }
@@ -72,6 +81,7 @@ impl Engine {
                 self.record(Record::Report { name, value });
             }
             Command::Log { lines } => {
+                Self::check_length(lines.iter().map(String::as_str))?;
                 for line in lines {
                     if !self.attempt.note_log(line.clone()) {
                         return Err(format!("more than {KEPT_MAX} lines of kernel log in one attempt"));
@@ -139,7 +149,7 @@ impl Engine {
         Ok(Answer::Report(Box::new(report)))
     }
 
-    fn between_attempts(&mut self) {
+    pub(super) fn between_attempts(&mut self) {
         self.attempt = Attempt::idle(&self.policy, self.attempt.number, self.now);
         self.attempt.armed = self.armed;
         self.attempt.arm = if self.armed { Arm::Forced } else { Arm::Control };
@@ -186,6 +196,7 @@ impl Engine {
             Source::Guest => Event::Guest(name.clone()),
             Source::Control => Event::Control(name.clone()),
         };
+        Self::check_length([name.as_str()].into_iter().chain(detail.as_deref()))?;
         if !is_name(&name) {
             return Err(format!(
                 "`{name}` is no name: it starts with a letter and has letters, digits, `-` and `_`"

@@ -185,6 +185,10 @@ impl Engine {
         }
         self.held.clear();
         self.stopped_queues.clear();
+        if why == Abandon::Disconnect && !self.attempt.begun {
+            // A policy that is armed from the start holds for the next guest as it did for this one.
+            self.between_attempts();
+        }
         self.record(match why {
             Abandon::Disconnect => Record::Disconnected,
             Abandon::Shutdown => Record::Stopped,

@@ -36,6 +36,9 @@ impl BzImage {
     /// When the file cannot be read or is not a 64-bit x86 bzImage; the message says what it looks like instead.
     pub fn read(path: &Path) -> Result<BzImage> {
         let mut setup = Vec::new();
+        if std::fs::metadata(path).is_ok_and(|data| !data.is_file()) {
+            bail!("{} is not a file", path.display());
+        }
         File::open(path)
             .and_then(|file| file.take(SETUP_BYTES_MAX).read_to_end(&mut setup))
             .with_context(|| format!("cannot read {}", path.display()))?;

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 
 /// How long a daemon may take to end once it is told to.
@@ -36,11 +36,13 @@ impl Sockets {
 }
 
 impl Daemon {
-    /// Starts a daemon and waits until it is ready.
+    /// Starts a daemon and waits until it is ready; `log` gets what it complains about.
     ///
     /// # Errors
     /// It is not to be found, or it says why it cannot serve.
-    pub async fn start(image: &Path, journal: &Path, sockets: &Sockets) -> Result<Daemon> {
+    pub async fn start(image: &Path, journal: &Path, log: &Path, sockets: &Sockets) -> Result<Daemon> {
+        let errors =
+            std::fs::File::create(log).with_context(|| format!("{}: cannot make it", log.display()))?;
         let program = find()?;
         let mut child = process::tied(&program)
             .arg("--image")
@@ -53,7 +55,7 @@ impl Daemon {
             .arg(&sockets.control)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(errors)
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
         let out = child.stdout.take().context("the daemon has no standard output")?;
@@ -63,10 +65,7 @@ impl Daemon {
                 return Ok(Daemon { child });
             }
         }
-        let mut said = String::new();
-        if let Some(mut errors) = child.stderr.take() {
-            errors.read_to_string(&mut said).await.context("the daemon cannot be heard")?;
-        }
+        let said = std::fs::read_to_string(log).unwrap_or_default();
         bail!("the daemon did not start: {}", said.trim())
     }
 

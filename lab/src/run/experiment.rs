@@ -71,8 +71,10 @@ pub async fn run(mut guest: Guest, case: &Case, times: u64, progress: &Progress)
         guest.end().await;
         return Err(error);
     }
-    if experiment.attempts.is_empty() {
-        attempts(&mut guest, case, times, &mut experiment, progress).await?;
+    if experiment.attempts.is_empty()
+        && let Err(error) = attempts(&mut guest, case, times, &mut experiment, progress).await
+    {
+        return Err(error.context(format!("the run was cut short; last words: {}", guest.last_words())));
     }
     guest.end().await;
     Ok(experiment)

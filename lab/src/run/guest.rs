@@ -101,7 +101,7 @@ impl Guest {
 
         let sockets_at = TempDir::with_prefix("blkstay-").context("no temporary directory")?;
         let sockets = Sockets::within(sockets_at.path());
-        let daemon = Daemon::start(&at("disk.img"), &at("journal"), &sockets).await?;
+        let daemon = Daemon::start(&at("disk.img"), &at("journal"), &at("daemon.log"), &sockets).await?;
         let mut client = Client::connect(&sockets.control).await?;
         client.load(&case.policy.origin, &case.policy.text).await?;
         progress.say(&format!("booting {} ({accel})", kernel.release.as_deref().unwrap_or(&kernel.spec)));
@@ -130,13 +130,14 @@ impl Guest {
         }
     }
 
-    /// The last lines on its console, for messages about guests that were lost.
+    /// The last lines of what guest, QEMU and daemon said, for messages about guests that were lost.
     pub fn last_words(&self) -> String {
         let read = |name| std::fs::read(self.directory.path().join(name)).unwrap_or_default();
-        let said = [read("console.log"), read("qemu.log")].concat();
+        let said = [read("console.log"), read("qemu.log"), read("daemon.log")].concat();
         let said = String::from_utf8_lossy(&said);
         let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        lines[lines.len().saturating_sub(3)..].join(" / ")
+        // What a guest prints must not steer the user's terminal.
+        lines[lines.len().saturating_sub(3)..].join(" / ").replace(char::is_control, "?")
     }
 
     /// Ends it; its journal is complete then.

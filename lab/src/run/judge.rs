@@ -11,6 +11,8 @@ pub enum Seen {
     Yes,
     /// It was not.
     No,
+    /// The guest did not report what it is judged by.
+    Unreported,
     /// It could not have been: the kernel has printed the line as often as it does in one boot.
     Muted,
 }
@@ -26,7 +28,9 @@ pub fn signs(policy: &Policy, report: &AttemptReport, boot: &mut Boot) -> Vec<Se
     boot.printed.resize(policy.signs.len(), 0);
     let each = policy.signs.iter().zip(&mut boot.printed);
     each.map(|(sign, printed)| match &sign.test {
-        SignTest::Report { name, is } => seen(report.reports.get(name).is_some_and(|value| value == is)),
+        SignTest::Report { name, is } => {
+            report.reports.get(name).map_or(Seen::Unreported, |value| seen(value == is))
+        }
         SignTest::KernelLog { text, per_boot_max } => {
             let lines = report.kernel_log.iter().filter(|line| line.contains(text)).count() as u64;
             let muted = lines == 0 && per_boot_max.is_some_and(|max| *printed >= max);
@@ -71,7 +75,11 @@ pub fn attempt(witness: bool, report: &AttemptReport, signs: &[Seen]) -> (Outcom
         .map(|(name, _)| name.as_str())
         .collect();
     if !unreached.is_empty() {
-        return (Outcome::Missed, format!("never reached: {}", unreached.join(", ")));
+        let unbound = match report.unbound.join(", ") {
+            none if none.is_empty() => String::new(),
+            places => format!("; never bound: {places}"),
+        };
+        return (Outcome::Missed, format!("never reached: {}{unbound}", unreached.join(", ")));
     }
     if report.arm == Arm::Control {
         return (Outcome::Reached, "every point was reached".to_owned());
@@ -82,6 +90,8 @@ pub fn attempt(witness: bool, report: &AttemptReport, signs: &[Seen]) -> (Outcom
     }
     if signs.contains(&Seen::Yes) {
         (Outcome::Open, "the order was forced and the symptom appeared".to_owned())
+    } else if signs.contains(&Seen::Unreported) {
+        (Outcome::Lost, "the guest never reported what a sign is judged by".to_owned())
     } else {
         (Outcome::Survived, "the order was forced and there was no symptom".to_owned())
     }
@@ -100,29 +110,28 @@ fn closed(witness: bool, report: &AttemptReport, hold: &HoldReport) -> (Outcome,
     match report.reports.get("stuck") {
         None if witness => (Outcome::Lost, format!("{what}, and the guest did not say where it stood")),
         _ if unheard => (Outcome::Lost, format!("{what}, and the guest did not say in time where it stood")),
-        Some(stuck) if stuck.is_empty() || stuck.starts_with('R') => {
-            (Outcome::Lost, format!("{what}, but the guest was still at it: {stuck}"))
+        Some(stuck) if !stuck.starts_with(['D', 'S']) => {
+            (Outcome::Lost, format!("{what}, but the guest did not sleep: {stuck}"))
         }
         _ => (Outcome::Closed, what),
     }
 }
 
-/// The verdict of a case on a kernel. One forced symptom is enough for `open`. Short of that a lost
-/// attempt leaves it unknown, and attempts that miss a point in both arms say nothing; a point that
-/// the control arm never reached makes a `closed` worthless.
+/// The verdict of a case on a kernel. One symptom when forced is enough for `open`. Short of that, a
+/// point that the control arm misses makes whatever the forced arm shows worthless, and a lost
+/// attempt leaves it unknown.
 pub fn kernel(control: &[Outcome], forced: &[Outcome]) -> Outcome {
-    let any = |outcomes: &[Outcome], wanted| outcomes.contains(&wanted);
-    if any(forced, Outcome::Open) {
-        Outcome::Open
-    } else if forced.is_empty() || any(forced, Outcome::Lost) || any(control, Outcome::Lost) {
-        Outcome::Lost
-    } else if any(control, Outcome::Missed) || any(forced, Outcome::Missed) {
-        Outcome::Missed
-    } else if any(forced, Outcome::Survived) {
-        Outcome::Survived
-    } else {
-        Outcome::Closed
-    }
+    let order = [
+        (forced, Outcome::Open),
+        (control, Outcome::Lost),
+        (control, Outcome::Missed),
+        (forced, Outcome::Lost),
+        (forced, Outcome::Missed),
+        (forced, Outcome::Survived),
+        (forced, Outcome::Closed),
+    ];
+    let first = order.into_iter().find(|(outcomes, wanted)| outcomes.contains(wanted));
+    first.map_or(Outcome::Lost, |(_, verdict)| verdict)
 }
 
 #[cfg(test)]
@@ -149,6 +158,7 @@ mod tests {
             arm,
             began_ns: 0,
             ended_ns: 9,
+            unbound: Vec::new(),
             points: BTreeMap::from([("A".to_owned(), point(1)), ("R".to_owned(), point(2))]),
             holds: vec![hold("A.complete", "R.arrived", first), hold("R.complete", "guest.a-reaped", second)],
             events: Vec::new(),
@@ -170,6 +180,7 @@ mod tests {
     fn a_forced_order_is_open_with_a_sign_and_survived_without() {
         assert_eq!(attempt(false, &forced(), &[Seen::No, Seen::Yes]).0, Outcome::Open);
         assert_eq!(attempt(false, &forced(), &[Seen::No, Seen::Muted]).0, Outcome::Survived);
+        assert_eq!(attempt(false, &forced(), &[Seen::No, Seen::Unreported]).0, Outcome::Lost);
     }
 
     #[test]
@@ -238,7 +249,8 @@ mod tests {
     #[test]
     fn a_kernel_is_judged_by_all_of_its_attempts() {
         use Outcome::{Closed, Lost, Missed, Open, Reached, Survived};
-        let cases: [(&[Outcome], &[Outcome], Outcome); 8] = [
+        let cases: [(&[Outcome], &[Outcome], Outcome); 9] = [
+            (&[Missed], &[Lost], Missed),
             (&[Reached], &[Open, Closed, Lost], Open),
             (&[Reached], &[Closed, Closed], Closed),
             (&[Reached], &[Closed, Survived], Survived),

@@ -45,11 +45,13 @@ pub fn run(args: &Run) -> Result<ExitCode> {
     let done = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
         let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
+        let mut hang_up = signal(SignalKind::hangup()).context("cannot catch SIGHUP")?;
         // Dropping the run ends its processes and removes its files.
         tokio::select! {
             done = run_case(args) => done,
             _ = interrupt.recv() => Ok(ExitCode::from(INTERRUPTED)),
             _ = terminate.recv() => Ok(ExitCode::from(INTERRUPTED)),
+            _ = hang_up.recv() => Ok(ExitCode::from(INTERRUPTED)),
         }
     });
     // A download that was interrupted is not waited for: it ends with this process.

@@ -1,0 +1,192 @@
+//! Twenty thousand chains and more, half of which make no sense; the same ones every time.
+//!
+//! `BLKSTAY_SEED` chooses others; a failure names the seed.
+
+use blkstay_engine::request::Op;
+use blkstay_tests::client::{Client, HEADER_BYTES, Setup};
+use blkstay_tests::daemon::{Daemon, IMAGE_BYTES, Recipe};
+use blkstay_tests::journal;
+use blkstay_tests::memory::BASE;
+use blkstay_tests::queue::{Descriptor, INDIRECT, NEXT, WRITE};
+use blkstay_tests::random::Random;
+use blkstay_tests::request::{OK, Request};
+
+/// How many are offered; the daemon sees those that come before one that stops the ring.
+const CHAINS: usize = 50_000;
+const RING: u16 = 64;
+const SECTORS: u64 = IMAGE_BYTES / 512;
+
+/// Where random writes may go, if they are well-formed: the second half of the disk.
+const WRITABLE: u64 = SECTORS / 2;
+
+fn seed() -> u64 {
+    std::env::var("BLKSTAY_SEED").ok().map_or(1, |seed| seed.parse().expect("BLKSTAY_SEED is a number"))
+}
+
+/// Makes chains that are right but for one thing or another.
+struct Fuzzer {
+    random: Random,
+    arena: u64,
+}
+
+impl Fuzzer {
+    fn sector(&mut self, kind: u32) -> u64 {
+        let write = kind == 1;
+        match self.random.below(12) {
+            0 => self.random.pick(&[SECTORS, SECTORS + 1, u64::MAX, u64::MAX >> 9, 1 << 55, 1 << 54]),
+            _ if write => WRITABLE + self.random.below(SECTORS - WRITABLE),
+            _ => self.random.below(SECTORS),
+        }
+    }
+
+    /// An address with something to say, of `length` bytes.
+    fn place(&mut self, end: u64, length: u32) -> u64 {
+        match self.random.below(40) {
+            0 => self.random.pick(&[0, BASE - 1, end - 1, end, u64::MAX, u64::MAX - u64::from(length)]),
+            1 => self.random.number(),
+            _ => self.arena + self.random.below(1 << 16) * 16,
+        }
+    }
+
+    fn length(&mut self) -> u32 {
+        match self.random.below(12) {
+            0 => self.random.pick(&[0, 1, 511, 513, 1 << 31, u32::MAX]),
+            _ => 512 * (1 + self.random.below(8) as u32),
+        }
+    }
+
+    /// Descriptors of a request; what `next` they have is for who places them.
+    fn descriptors(&mut self, client: &Client) -> Vec<Descriptor> {
+        let end = client.memory.end();
+        let kind = self.random.pick(&[0, 0, 0, 1, 1, 1, 4, 8, 11, 77]);
+        let sector = self.sector(kind);
+        let header_at = self.arena + self.random.below(1 << 10) * 16;
+        let header = [u64::from(kind).to_le_bytes(), sector.to_le_bytes()].concat();
+        client.memory.write(header_at, &header);
+        let mut chain = vec![Descriptor::readable(header_at, HEADER_BYTES)];
+        for _ in 0..self.random.below(5) {
+            let length = self.length();
+            let flags = if kind == 1 { 0 } else { WRITE };
+            chain.push(Descriptor { at: self.place(end, length), length, flags, next: 0 });
+        }
+        chain.push(Descriptor::writable(self.arena + (1 << 21), 1));
+        if self.random.once_in(6) {
+            let spoilt = self.random.below(chain.len() as u64) as usize;
+            self.spoil(&mut chain[spoilt], end);
+        }
+        chain
+    }
+
+    fn spoil(&mut self, descriptor: &mut Descriptor, end: u64) {
+        match self.random.below(5) {
+            0 => descriptor.flags ^= WRITE,
+            1 => descriptor.flags |= INDIRECT,
+            2 => descriptor.length = self.length(),
+            3 => descriptor.at = self.place(end, descriptor.length),
+            _ => descriptor.flags = self.random.number() as u16,
+        }
+    }
+
+    /// Links descriptors that begin at `first`; seldom wrongly.
+    fn link(&mut self, chain: &mut [Descriptor], first: u16) {
+        let last = chain.len() - 1;
+        for (number, descriptor) in chain.iter_mut().enumerate().take(last) {
+            descriptor.flags |= NEXT;
+            descriptor.next = first + number as u16 + 1;
+        }
+        if self.random.once_in(60) {
+            let spoilt = self.random.below(chain.len() as u64) as usize;
+            chain[spoilt].next = self.random.pick(&[0, first, RING, u16::MAX]);
+            chain[spoilt].flags |= NEXT;
+        }
+    }
+
+    /// Offers some chains at once; returns how many.
+    fn offer(&mut self, client: &mut Client) -> usize {
+        let mut first = 0_u16;
+        let mut offered = 0;
+        loop {
+            let mut chain = self.descriptors(client);
+            if self.random.once_in(3) {
+                self.link(&mut chain, 0);
+                let bytes: Vec<u8> = chain.iter().flat_map(Descriptor::bytes).collect();
+                let table_at = self.arena + (2 << 21) + 256 * offered as u64;
+                client.memory.write(table_at, &bytes);
+                chain = vec![Descriptor::table(table_at, bytes.len() as u32)];
+            }
+            if usize::from(first) + chain.len() > usize::from(RING) {
+                return offered;
+            }
+            self.link(&mut chain, first);
+            for (number, descriptor) in chain.iter().enumerate() {
+                client.queues[0].set_descriptor(first + number as u16, *descriptor);
+            }
+            let wrong_head = self.random.once_in(300);
+            client.queues[0].offer_head(if wrong_head { self.random.number() as u16 } else { first });
+            first += chain.len() as u16;
+            offered += 1;
+        }
+    }
+}
+
+/// Sends the chains to a daemon; what it did with them.
+fn torment(daemon: &Daemon, seed: u64) {
+    println!("BLKSTAY_SEED={seed}");
+    let mut client = daemon.connect_with(Setup { queues: 2, queue_size: RING, ..Setup::default() });
+    let arena = client.allocate(8 << 20);
+    let mut fuzzer = Fuzzer { random: Random::new(seed), arena };
+    let mut offered = 0;
+    while offered < CHAINS {
+        offered += fuzzer.offer(&mut client);
+        client.queues[0].kick();
+        // The worker looks at one queue after the other: when this is through, it has seen the rest.
+        client.allocate_from(arena + (8 << 20));
+        let fence = client.start_on(1, &Request::id());
+        assert_eq!(client.wait(&fence).status, OK);
+        client.stop_queue(0);
+        client.queues[0].reset();
+        client.start_queue(0);
+    }
+    assert_eq!(client.ask(&Request::flush()).status, OK);
+    drop(client);
+    daemon.assert_serves();
+}
+
+#[test]
+fn any_chain_gets_a_status_or_stops_the_ring_and_the_image_stays_whole() {
+    let daemon = Daemon::start();
+    let before = daemon.content();
+    torment(&daemon, seed());
+    let after = daemon.content();
+    assert_eq!(after.len(), before.len());
+    let unwritable = WRITABLE as usize * 512;
+    assert!(after[..unwritable] == before[..unwritable], "a write went where none was asked for");
+    let records = daemon.records();
+    journal::assert_accounted_for(&records);
+    let arrived = journal::arrived(&records);
+    for request in &arrived {
+        let end = request.range.offset + request.range.length;
+        assert!(end <= IMAGE_BYTES && request.range.length % 512 == 0, "{request:?} was let in");
+    }
+    let written = arrived.iter().filter(|request| request.op == Op::Write).count();
+    let bad = journal::bad_requests(&records);
+    let stopped = bad.iter().filter(|why| why.ends_with("the ring is stopped")).count();
+    println!(
+        "{} arrived, {written} of them writes; {} were bad, {stopped} of them stopped the ring",
+        arrived.len(),
+        bad.len()
+    );
+    assert!(arrived.len() + bad.len() > 20_000);
+    assert!(
+        written > 500 && bad.len() - stopped > 500 && stopped > 100,
+        "too few of a kind to prove anything"
+    );
+}
+
+#[test]
+fn a_read_only_image_stays_as_it_is() {
+    let daemon = Recipe::new().argument("--read-only").start();
+    let before = daemon.content();
+    torment(&daemon, seed().wrapping_add(1));
+    assert!(daemon.content() == before);
+}
