@@ -1,7 +1,7 @@
 //! Drives: what is behind the disk. A drive takes requests and finishes them in any order.
 
 use crate::chain::{Finished, Submitted};
-use blkstay_engine::request::{Op, RequestId, Status};
+use blkstay_engine::request::{Op, RequestId, SERIAL, Status};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -20,9 +20,6 @@ pub trait Drive: Send + Sync {
 
 /// Threads that do positioned reads and writes: as many requests are under way at once.
 const THREADS: usize = 4;
-
-/// Serial number, as `/sys/block/vda/serial` shows it.
-pub const SERIAL: &str = "blkstay";
 
 /// A raw file or block device.
 pub struct RawFile {

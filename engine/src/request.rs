@@ -9,6 +9,9 @@ pub type Nanos = u64;
 /// Bytes in a sector, the unit in which virtio-blk addresses the disk (virtio 1.3, section 5.2.6).
 pub const SECTOR: u64 = 512;
 
+/// Serial number of a blkstay disk, by which a guest tells it from others.
+pub const SERIAL: &str = "blkstay";
+
 /// Names a request for the life of a daemon. Given out in order of arrival, so it breaks ties.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -1,5 +1,6 @@
 //! The disk under a filesystem, and where on it the filesystem begins.
 
+use blkstay_engine::request::SERIAL;
 use nix::libc;
 use nix::sys::stat::{major, minor};
 use std::fs::{self, File};
@@ -32,6 +33,12 @@ impl Disk {
         if let Some(why) = stacked(whole) {
             return Err(format!(
                 "its filesystem is on {name}, which {why}: offsets there are not the disk's"
+            ));
+        }
+        let serial = fs::read_to_string(whole.join("serial")).unwrap_or_default();
+        if serial.trim() != SERIAL {
+            return Err(format!(
+                "its filesystem is on {name}, which is not a blkstay disk by its serial number"
             ));
         }
         let start = if is_partition { start_of(&node)? } else { 0 };
@@ -88,18 +95,26 @@ mod tests {
     fn sysfs() -> tempfile::TempDir {
         let root = tempfile::tempdir().expect("a directory");
         let devices = root.path().join("devices");
-        for directory in
-            ["vda/vda2", "vda/slaves", "dm-0/dm", "dm-0/slaves/vda2", "loop0/loop", "bcache0/slaves/vda"]
-        {
+        for directory in [
+            "vda/vda2",
+            "vdb",
+            "vda/slaves",
+            "dm-0/dm",
+            "dm-0/slaves/vda2",
+            "loop0/loop",
+            "bcache0/slaves/vda",
+        ] {
             fs::create_dir_all(devices.join(directory)).expect("a device");
         }
         fs::write(devices.join("vda/vda2/partition"), "2\n").expect("a file");
         fs::write(devices.join("vda/vda2/start"), "2048\n").expect("a file");
+        fs::write(devices.join("vda/serial"), "blkstay\n").expect("a file");
         let block = root.path().join("dev/block");
         fs::create_dir_all(&block).expect("a directory");
         for (number, device) in [
             ("254:0", "vda"),
             ("254:2", "vda/vda2"),
+            ("254:16", "vdb"),
             ("253:0", "dm-0"),
             ("7:0", "loop0"),
             ("252:0", "bcache0"),
@@ -118,6 +133,13 @@ mod tests {
         let sysfs = sysfs();
         assert_eq!(look_up(sysfs.path(), 254, 0), Ok(("vda".to_owned(), 0)));
         assert_eq!(look_up(sysfs.path(), 254, 2), Ok(("vda2".to_owned(), 1 << 20)));
+    }
+
+    #[test]
+    fn other_disks_are_refused() {
+        let sysfs = sysfs();
+        let refusal = look_up(sysfs.path(), 254, 16).expect_err("a refusal");
+        assert!(refusal.contains("vdb, which is not a blkstay disk"));
     }
 
     #[test]
