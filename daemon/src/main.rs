@@ -20,7 +20,7 @@ use crate::frontend::Frontend;
 use crate::image::Image;
 use crate::journal::Journal;
 use crate::socket::{Socket, SocketPath};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use blkstay_engine::journal::Source;
 use blkstay_engine::policy::Policy;
 use clap::Parser;
@@ -29,7 +29,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use vhost_user_backend::VhostUserDaemon;
 use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
@@ -52,6 +52,15 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("cannot start the control socket's runtime")?;
+    // From here on a signal ends the daemon in order: no socket stays behind.
+    let signals = runtime.block_on(async { Signals::catch() })?;
+    ensure!(
+        cli.control.as_ref() != Some(&cli.socket),
+        "--control and --socket are the same path, {}; give each its own",
+        cli.socket.display()
+    );
     let policy = cli.policy.as_deref().map(read_policy).transpose()?;
     let image = Image::open(&cli.image, cli.read_only)?;
     let journal = cli.journal.as_deref().map(Journal::open).transpose()?.unwrap_or_default();
@@ -68,11 +77,28 @@ fn run(cli: &Cli) -> Result<()> {
     start_drive(&core, image)?;
     start_timer(&core)?;
     start_front_end(&core, device, socket.listener)?;
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the control socket's runtime")?
-        .block_on(serve(cli, core, control, failure, socket.path))
+    runtime.block_on(serve(cli, core, control, signals, failure, socket.path))
+}
+
+/// The signals that end the daemon.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> Result<Signals> {
+        let terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
+        let interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
+        Ok(Signals { terminate, interrupt })
+    }
+
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 fn read_policy(path: &Path) -> Result<Policy> {
@@ -157,11 +183,10 @@ async fn serve(
     cli: &Cli,
     core: Arc<Core>,
     control: Option<ControlSockets>,
+    mut signals: Signals,
     mut failure: UnboundedReceiver<String>,
     _socket: SocketPath,
 ) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
     let mut paths = Vec::new();
     if let Some(ControlSockets { full, guest }) = control {
         for (socket, source) in [(full, Source::Control), (guest, Source::Guest)] {
@@ -171,8 +196,7 @@ async fn serve(
     }
     announce(cli).context("cannot say that it is ready")?;
     let failed = tokio::select! {
-        _ = terminate.recv() => None,
-        _ = interrupt.recv() => None,
+        () = signals.any() => None,
         message = failure.recv() => message,
     };
     core.shut_down();

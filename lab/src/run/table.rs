@@ -90,7 +90,7 @@ fn meaning(verdict: Outcome) -> &'static str {
         }
         Outcome::Survived => "the order was forced and there was no symptom",
         Outcome::Missed => "a point was never reached, so the case says nothing about this kernel",
-        Outcome::Lost => "the guest crashed, hung or fell silent: nothing is known",
+        Outcome::Lost => "the guest crashed, hung, fell silent or was too slow to tell: nothing is known",
         Outcome::Reached => "every point was reached",
     }
 }
