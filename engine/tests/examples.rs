@@ -17,7 +17,8 @@ fn policies_in_the_manuals_are_good() {
 fn policies_of_the_library_are_good() {
     let library = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies");
     let policies = std::fs::read_dir(library).expect("policies/").flatten().map(|entry| entry.path());
-    let policies: Vec<_> = policies.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
+    let policies: Vec<_> =
+        policies.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
     assert!(!policies.is_empty());
     for path in policies {
         let text = std::fs::read_to_string(&path).expect("a policy");
