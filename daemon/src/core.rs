@@ -230,11 +230,11 @@ impl Core {
 
     /// `now` is the time at which the engine decided: the journal fed back gives the same decisions.
     fn carry_out(&self, inner: &mut Inner, now: Nanos, actions: Vec<Action>) {
-        let (records, effects): (Vec<_>, Vec<_>) =
-            actions.into_iter().partition(|action| matches!(action, Action::Record(_)));
-        for record in records {
-            if let Action::Record(record) = record {
-                inner.journal.add(now, record);
+        let mut effects = Vec::with_capacity(actions.len());
+        for action in actions {
+            match action {
+                Action::Record(record) => inner.journal.add(now, record),
+                effect => effects.push(effect),
             }
         }
         if let Err(error) = inner.journal.write() {

@@ -31,6 +31,9 @@ struct RingState {
     broken: AtomicBool,
     /// Chains taken from it and not put back.
     in_flight: AtomicUsize,
+    /// Held from taking chains out of it until the engine knows of them, so that stopping it misses
+    /// none.
+    taking: Mutex<()>,
 }
 
 impl Ring {
@@ -121,9 +124,6 @@ pub struct Frontend {
     device: Device,
     memory: MemoryMap,
     rings: Vec<Arc<RingState>>,
-    /// Held from taking chains out of a queue until the engine knows of them, so that stopping a
-    /// ring misses none.
-    taking: Vec<Mutex<()>>,
     /// The reading ends of the events that end the workers; closed with the connection.
     exits: Mutex<Vec<OwnedFd>>,
 }
@@ -137,15 +137,14 @@ impl Frontend {
             device,
             memory,
             rings: (0..queues).map(|_| Arc::default()).collect(),
-            taking: (0..queues).map(|_| Mutex::default()).collect(),
             exits: Mutex::default(),
         }
     }
 
     fn serve(&self, queue: u16, vring: &Vring) {
-        let index = usize::from(queue);
-        let _taking = self.taking[index].lock().unwrap_or_else(PoisonError::into_inner);
-        let ring = Ring { vring: vring.clone(), state: self.rings[index].clone() };
+        let state = &self.rings[usize::from(queue)];
+        let _taking = state.taking.lock().unwrap_or_else(PoisonError::into_inner);
+        let ring = Ring { vring: vring.clone(), state: state.clone() };
         let taken = ring.take(&self.memory, &self.device);
         if !taken.is_empty() {
             self.core.arrive(queue, &ring, taken);
@@ -207,10 +206,10 @@ impl VhostUserBackend for Frontend {
     /// that is stopped and continued misses none, and one that is reset finds its memory left alone.
     fn stop_vring(&self, queue: u32) -> io::Result<()> {
         let Ok(queue) = u16::try_from(queue) else { return Ok(()) };
-        if let Some(taking) = self.taking.get(usize::from(queue)) {
-            drop(taking.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(state) = self.rings.get(usize::from(queue)) {
+            drop(state.taking.lock().unwrap_or_else(PoisonError::into_inner));
             self.core.stop_ring(queue);
-            self.rings[usize::from(queue)].broken.store(false, Ordering::Release);
+            state.broken.store(false, Ordering::Release);
         }
         Ok(())
     }

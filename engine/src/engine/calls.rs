@@ -19,10 +19,7 @@ impl Engine {
         match self.carry_out(token, source, command) {
             Ok(Some(answer)) => {
                 // Effects of the call, releases above all, come before its answer.
-                while let Some(id) = self.next_free() {
-                    let cause = self.until_cause(id);
-                    self.release(id, cause);
-                }
+                self.release_free();
                 self.reply(token, answer);
             }
             Ok(None) => {}

@@ -217,12 +217,17 @@ impl Engine {
         self.actions.push(Action::Reply(token, answer));
     }
 
-    /// Releases what has become free and answers who has waited, until nothing changes any more.
-    fn settle(&mut self) {
+    /// Releases what has become free, one after the other, until nothing has any more.
+    fn release_free(&mut self) {
         while let Some(id) = self.next_free() {
             let cause = self.until_cause(id);
             self.release(id, cause);
         }
+    }
+
+    /// What follows from every input: releases, answers to who has waited, the next wake-up.
+    fn settle(&mut self) {
+        self.release_free();
         self.answer_waiters();
         let witness = self.attempt.witness;
         let wake_at = self.standing().map(|(_, s)| s.stalls_at.unwrap_or_else(|| s.deadline(witness))).min();

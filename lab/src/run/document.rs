@@ -136,7 +136,7 @@ impl KernelResult {
         let verdict =
             judge::kernel(&outcomes(Arm::Control, control.lost), &outcomes(Arm::Forced, forced.lost));
         KernelResult {
-            kernel: run.release.clone().or(kernel.release.clone()).unwrap_or_else(|| kernel.spec.clone()),
+            kernel: run.release().or(kernel.release.as_deref()).unwrap_or(&kernel.spec).to_owned(),
             spec: kernel.spec.clone(),
             package: kernel.package.clone(),
             accel,

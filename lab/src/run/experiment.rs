@@ -43,8 +43,6 @@ pub struct Judged {
 /// Everything that one guest showed.
 #[derive(Clone, Debug, Default)]
 pub struct Experiment {
-    /// What the guest's `uname -r` says, if it came that far.
-    pub release: Option<String>,
     /// What the guest reported before the first attempt.
     pub setup: BTreeMap<String, String>,
     /// Attempts in the order in which they were made.
@@ -54,6 +52,11 @@ pub struct Experiment {
 }
 
 impl Experiment {
+    /// What the guest's `uname -r` says, if it came that far.
+    pub fn release(&self) -> Option<&str> {
+        self.setup.get("kernel").map(String::as_str)
+    }
+
     /// Attempts of one arm.
     pub fn arm(&self, arm: Arm) -> impl Iterator<Item = &Judged> {
         self.attempts.iter().filter(move |attempt| attempt.arm == arm)
@@ -84,7 +87,6 @@ pub async fn run(mut guest: Guest, case: &Case, times: u64, progress: &Progress)
 async fn boot(guest: &mut Guest, experiment: &mut Experiment) -> Result<()> {
     let ready = guest.reach("guest.ready", BOOT_LIMIT).await?;
     let report = guest.client.status().await.context("the daemon is gone")?;
-    experiment.release = report.reports.get("kernel").cloned();
     experiment.setup = report.reports.clone();
     if let Some(problem) = report.reports.get("problem") {
         bail!("the guest cannot run the case: {problem}");
@@ -117,7 +119,7 @@ async fn attempts(
         if number == times + 1 {
             experiment.watchdog_ns = Some(watchdog(experiment));
         }
-        progress.say(&format!("{} on {}", arm, experiment.release.as_deref().unwrap_or("?")));
+        progress.say(&format!("{} on {}", arm, experiment.release().unwrap_or("?")));
         let judged = attempt(guest, case, number, arm, experiment.watchdog_ns, &mut boot).await?;
         progress.step();
         let gone = judged.report.is_none();
