@@ -193,6 +193,7 @@ fn request(
         }
         Op::GetId => return check_direction(op, data).map(|()| (op, ByteRange::default())),
         Op::Write if read_only => return refuse("a write to a read-only disk"),
+        Op::Discard | Op::WriteZeroes => return Err((Status::Unsupported, format!("{op} is not offered"))),
         Op::Read | Op::Write => {}
     }
     check_direction(op, data)?;
@@ -234,6 +235,11 @@ impl Arrived {
     /// The drive gets it.
     pub fn submit(self) -> Submitted {
         Submitted(self)
+    }
+
+    /// It ends before the drive saw it.
+    pub fn refuse(self) -> Finished {
+        Finished { body: self.body, written: 0 }
     }
 
     /// Gives it up before the drive saw it.
@@ -289,7 +295,7 @@ impl Finished {
 fn code(status: Status) -> u8 {
     (match status {
         Status::Ok => VIRTIO_BLK_S_OK,
-        Status::IoError => VIRTIO_BLK_S_IOERR,
         Status::Unsupported => VIRTIO_BLK_S_UNSUPP,
+        _ => VIRTIO_BLK_S_IOERR,
     }) as u8
 }

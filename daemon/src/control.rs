@@ -59,7 +59,7 @@ async fn read_calls(
 ) -> std::io::Result<()> {
     let limit = match source {
         Source::Guest => GUEST_LINE_BYTES_MAX,
-        Source::Control => LINE_BYTES_MAX,
+        Source::Control | Source::Policy => LINE_BYTES_MAX,
     };
     let mut read = BufReader::new(read);
     let mut line = Vec::new();

@@ -9,11 +9,12 @@ use crate::drive::Drive;
 use crate::frontend::Ring;
 use crate::journal::Journal;
 use crate::timer::Timer;
+use blkstay_engine::class::ClassSet;
 use blkstay_engine::control::{Answer, Call, Reply};
 use blkstay_engine::engine::{Action, Engine, Input, Token};
 use blkstay_engine::journal::{Abandon, Record, Source};
 use blkstay_engine::policy::Policy;
-use blkstay_engine::request::{Nanos, Request, RequestId, Status};
+use blkstay_engine::request::{Nanos, Probes, Request, RequestId, Status};
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
@@ -103,7 +104,8 @@ impl Core {
     /// Writes the journal's first line.
     pub fn begin_journal(&self, image: String, image_bytes: u64) {
         let version = blkstay_engine::journal::VERSION;
-        let record = Record::Journal { version, image, image_bytes };
+        let monotonic_ns = monotonic_now().saturating_sub(self.now());
+        let record = Record::Journal { version, image, image_bytes, monotonic_ns };
         self.carry_out(&mut self.lock(), self.now(), vec![Action::Record(record)]);
     }
 
@@ -111,7 +113,7 @@ impl Core {
     pub fn load(&self, policy: Policy) {
         let mut inner = self.lock();
         let now = self.now();
-        let actions = inner.engine.load(now, policy);
+        let actions = inner.engine.load(now, policy, true);
         self.carry_out(&mut inner, now, actions);
     }
 
@@ -123,7 +125,8 @@ impl Core {
                 Parsed::Request(request) => {
                     let id = RequestId(inner.next_request);
                     inner.next_request += 1;
-                    let seen = Request { id, queue, op: request.op, range: request.range };
+                    let (class, probes) = (ClassSet::NONE, Probes::default());
+                    let seen = Request { id, queue, op: request.op, range: request.range, class, probes };
                     inner.pending.insert(id, Pending::Arrived(request, ring.clone()));
                     self.step(&mut inner, Input::Arrived(seen));
                 }
@@ -149,7 +152,7 @@ impl Core {
         match inner.pending.remove(&id) {
             Some(Pending::InDrive(ring)) => {
                 inner.pending.insert(id, Pending::Finished(request, ring));
-                self.step(&mut inner, Input::Done { id, status });
+                self.step(&mut inner, Input::Done { id, status, probes: Probes::default() });
             }
             _ => request.abandon(),
         }
@@ -277,9 +280,22 @@ impl Core {
 }
 
 fn complete(inner: &mut Inner, id: RequestId, status: Status) {
-    if let Some(Pending::Finished(request, ring)) = inner.pending.remove(&id) {
-        ring.complete(request, status);
+    match inner.pending.remove(&id) {
+        Some(Pending::Finished(request, ring)) => ring.complete(request, status),
+        // A rule ends it before the drive sees it.
+        Some(Pending::Arrived(request, ring)) => ring.complete(request.refuse(), status),
+        Some(Pending::InDrive(ring)) => {
+            tracing::error!(%id, "the drive has a request that is to complete");
+            inner.pending.insert(id, Pending::InDrive(ring));
+        }
+        None => {}
     }
+}
+
+/// What the host's monotonic clock shows, in nanoseconds.
+fn monotonic_now() -> Nanos {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
+        .map_or(0, |now| Nanos::try_from(std::time::Duration::from(now).as_nanos()).unwrap_or(0))
 }
 
 fn abandon(inner: &mut Inner, id: RequestId) {

@@ -77,6 +77,7 @@ fn carry_out(file: &File, request: &Submitted) -> io::Result<u32> {
         Op::Write => transfer(file, request, libc::pwritev).map(|()| 0),
         Op::Flush => file.sync_data().map(|()| 0),
         Op::GetId => write_serial(request),
+        Op::Discard | Op::WriteZeroes => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 

@@ -1,46 +1,99 @@
-//! Wakes the core when the engine asked for it.
+//! Wakes the core when the engine asked for it: never early, and late by as little as the machine allows.
+//!
+//! A thread that sleeps comes back tens of microseconds late, most of all in a virtual machine. So the timer's
+//! sleeps end a little before each deadline, and the rest of the time it looks at the clock.
 
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Instant;
+use blkstay_engine::request::Nanos;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::Thread;
+use std::time::Duration;
 
-/// One deadline; setting it replaces the one before.
-#[derive(Debug, Default)]
+/// No deadline.
+pub const NEVER: Nanos = Nanos::MAX;
+
+/// When the timer's thread spins rather than sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Polling {
+    /// How long before a deadline.
+    before_ns: Nanos,
+    /// How long after one it waits for the next.
+    after_ns: Nanos,
+}
+
+impl Polling {
+    /// Long enough for what a sleep is late by: a deadline costs at most so much of a CPU.
+    pub const BRIEF: Polling = Polling { before_ns: 60_000, after_ns: 0 };
+
+    /// A CPU of its own, as long as deadlines follow each other closely.
+    pub const BUSY: Polling = Polling { before_ns: 10_000_000, after_ns: 10_000_000 };
+}
+
+/// One deadline; setting it replaces the one before. Setting it never waits for the timer's thread.
+#[derive(Debug)]
 pub struct Timer {
-    deadline: Mutex<Option<Instant>>,
-    changed: Condvar,
+    deadline: AtomicU64,
+    /// When the thread comes back by itself; 0 while it is awake.
+    asleep_until: AtomicU64,
+    thread: OnceLock<Thread>,
+}
+
+impl Default for Timer {
+    fn default() -> Timer {
+        let (deadline, asleep_until) = (AtomicU64::new(NEVER), AtomicU64::new(0));
+        Timer { deadline, asleep_until, thread: OnceLock::new() }
+    }
 }
 
 impl Timer {
-    /// Asks for a wake-up at that time, or for none.
-    pub fn set(&self, deadline: Option<Instant>) {
-        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
-        self.changed.notify_one();
+    /// Asks for a wake-up at that time, or [`NEVER`]. Only an earlier one than the thread sleeps for costs a system
+    /// call: it is cheaper to let it come back in vain.
+    pub fn set(&self, deadline: Nanos) {
+        self.deadline.store(deadline, Ordering::SeqCst);
+        if deadline < self.asleep_until.load(Ordering::SeqCst)
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
+        }
     }
 
     /// Calls `wake` at every deadline, for ever.
-    pub fn run(&self, wake: impl Fn()) -> ! {
+    pub fn run(&self, polling: Polling, now: impl Fn() -> Nanos, wake: impl Fn()) -> ! {
+        let _ = self.thread.set(std::thread::current());
+        sleep_precisely();
+        let mut last = 0;
         loop {
-            self.wait();
-            wake();
+            let (at, now) = (self.deadline.load(Ordering::SeqCst), now());
+            if at <= now {
+                last = now;
+                // Forgotten, unless another has taken its place by now.
+                let _ = self.deadline.compare_exchange(at, NEVER, Ordering::SeqCst, Ordering::SeqCst);
+                wake();
+            } else if at - now <= polling.before_ns || now - last < polling.after_ns {
+                std::hint::spin_loop();
+            } else {
+                self.sleep(at, now, at.saturating_sub(polling.before_ns));
+            }
         }
     }
 
-    /// Returns once the deadline has passed, and forgets it.
-    fn wait(&self) {
-        let mut deadline = self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            deadline = match *deadline {
-                None => self.changed.wait(deadline).unwrap_or_else(PoisonError::into_inner),
-                Some(at) => {
-                    let left = at.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        *deadline = None;
-                        return;
-                    }
-                    let waited = self.changed.wait_timeout(deadline, left);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
+    /// Sleeps until then, or until a deadline comes that is earlier.
+    fn sleep(&self, deadline: Nanos, now: Nanos, until: Nanos) {
+        self.asleep_until.store(if deadline == NEVER { NEVER } else { until }, Ordering::SeqCst);
+        // A deadline that was set just before nobody was told to wake up for.
+        if self.deadline.load(Ordering::SeqCst) == deadline {
+            match deadline {
+                NEVER => std::thread::park(),
+                _ => std::thread::park_timeout(Duration::from_nanos(until.saturating_sub(now))),
+            }
         }
+        self.asleep_until.store(0, Ordering::SeqCst);
+    }
+}
+
+/// The kernel may be late by 50 µs on purpose, to wake up for several threads at once; not for this one.
+fn sleep_precisely() {
+    if let Err(error) = nix::sys::prctl::set_timerslack(1) {
+        tracing::debug!(%error, "delays are less precise: the timer's slack is as it was");
     }
 }

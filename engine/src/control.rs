@@ -5,10 +5,12 @@
 //! wait for is true; other commands may be sent meanwhile, answers need not come in order.
 
 use crate::journal::{Arm, Outcome};
+use crate::policy::{Included, Written};
 use crate::report::{AttemptReport, HeldRequest};
 use crate::request::{Nanos, RequestId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Longest line that is read, in bytes: a policy has to fit, a runaway guest must not fill memory.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
@@ -86,7 +88,7 @@ pub struct Reply {
     pub answer: Answer,
 }
 
-/// An event expression as it is written: `"A.arrived"`, `{"any": […]}` or `{"all": […]}`.
+/// An expression as it is written: `"A.arrived"`, `"in-flight >= 8"`, `{"any": […]}`, `{"all": […]}` or `{"not": …}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 pub enum ExprText {
@@ -102,6 +104,11 @@ pub enum ExprText {
         /// The parts.
         all: Vec<ExprText>,
     },
+    /// True when it is not.
+    Not {
+        /// The part.
+        not: Box<ExprText>,
+    },
 }
 
 /// What a client can ask for.
@@ -116,10 +123,34 @@ pub enum Command {
         policy: String,
         /// Where it came from, for messages and the journal.
         origin: String,
+        /// The files that it includes.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        included: Vec<Included>,
+        /// Its parameters.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        set: BTreeMap<String, String>,
+        /// What chance is drawn from, instead of the policy's own seed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seed: Option<u64>,
         /// Whether it holds from now on; else only in attempts that are begun.
         #[serde(default = "yes")]
         armed: bool,
     },
+    /// Let the policy act from now on, outside of attempts; it starts fresh.
+    Arm,
+    /// Let it act no more, outside of attempts. What it holds is released first.
+    Disarm,
+    /// Let every request stand at whatever gate it comes to, from now on.
+    Pause {
+        /// Only those of this queue.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        queue: Option<u16>,
+        /// How long at most, in nanoseconds, instead of the policy's watchdog.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        watchdog_ns: Option<Nanos>,
+    },
+    /// End every pause.
+    Resume,
     /// Begin an attempt; per-attempt state starts fresh.
     Begin {
         /// Its number, larger than that of any attempt before it.
@@ -201,11 +232,29 @@ pub enum Command {
 }
 
 impl Command {
+    /// Loads a policy that includes nothing and has no parameters.
+    pub fn load(origin: impl Into<String>, policy: impl Into<String>, armed: bool) -> Command {
+        Command::load_written(
+            Written { origin: origin.into(), text: policy.into(), ..Written::default() },
+            armed,
+        )
+    }
+
+    /// Loads what a policy was read from.
+    pub fn load_written(written: Written, armed: bool) -> Command {
+        let Written { origin, text, included, set, seed } = written;
+        Command::Load { policy: text, origin, included, set, seed, armed }
+    }
+
     /// The word after `"do"`.
     pub fn verb(&self) -> &'static str {
         match self {
             Command::Ping => "ping",
             Command::Load { .. } => "load",
+            Command::Arm => "arm",
+            Command::Disarm => "disarm",
+            Command::Pause { .. } => "pause",
+            Command::Resume => "resume",
             Command::Begin { .. } => "begin",
             Command::End => "end",
             Command::Status => "status",
@@ -290,10 +339,8 @@ mod tests {
     #[test]
     fn what_is_left_out_has_its_default() {
         let load = Call::parse(br#"{"id":1,"do":"load","policy":"","origin":"x"}"#).unwrap();
-        assert_eq!(
-            load.command,
-            Command::Load { policy: String::new(), origin: "x".to_owned(), armed: true }
-        );
+        let Command::Load { armed, set, .. } = load.command else { panic!("not a load") };
+        assert!(armed && set.is_empty());
         let begin = br#"{"id":1,"during":null,"do":"begin","attempt":3,"arm":"forced"}"#;
         let command = Command::Begin { attempt: 3, arm: Arm::Forced, watchdog_ns: None };
         assert_eq!(Call::parse(begin).unwrap(), Call::new(1, command));

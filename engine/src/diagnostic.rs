@@ -1,8 +1,14 @@
 //! What is wrong with a text, where, and what to write instead.
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use std::fmt;
 use std::ops::Range;
+
+/// Most mistakes that are shown at once.
+const SHOWN_MAX: usize = 100;
+
+/// Most words that are listed to choose from.
+const LISTED_MAX: usize = 24;
 
 /// Whether a diagnostic stops the policy from being used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +19,15 @@ pub enum Severity {
     Warning,
 }
 
+/// A place in one of several texts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Spot {
+    /// Index of the text in [`Diagnostics::files`]; 0 is the policy itself.
+    pub file: usize,
+    /// Bytes of it.
+    pub span: Range<usize>,
+}
+
 /// One mistake in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -20,29 +35,44 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// What is wrong.
     pub message: String,
-    /// Where: bytes of the text.
-    pub span: Range<usize>,
+    /// Where.
+    pub at: Spot,
     /// Words beside the caret; may be empty.
     pub label: String,
+    /// Other places that it is about, each with words beside its caret.
+    pub also: Vec<(Spot, String)>,
     /// What to do instead.
     pub help: Option<String>,
 }
 
 impl Diagnostic {
-    /// An error at `span`.
-    pub fn error(span: Range<usize>, message: impl Into<String>) -> Self {
+    /// An error at that place.
+    pub fn error(at: Spot, message: impl Into<String>) -> Self {
+        let message = message.into();
         Diagnostic {
             severity: Severity::Error,
-            message: message.into(),
-            span,
+            message,
+            at,
             label: String::new(),
+            also: Vec::new(),
             help: None,
         }
+    }
+
+    /// Something doubtful at that place.
+    pub fn warning(at: Spot, message: impl Into<String>) -> Self {
+        Diagnostic { severity: Severity::Warning, ..Diagnostic::error(at, message) }
     }
 
     /// The same with words beside the caret.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
+        self
+    }
+
+    /// The same with another place that it is about.
+    pub fn also(mut self, at: Spot, label: impl Into<String>) -> Self {
+        self.also.push((at, label.into()));
         self
     }
 
@@ -53,14 +83,21 @@ impl Diagnostic {
     }
 }
 
-/// Every mistake of one text, in order of place.
+/// A text that a policy is read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Diagnostics {
+pub struct File {
     /// Where the text came from.
     pub origin: String,
     /// The text.
     pub text: String,
-    /// The mistakes; not empty.
+}
+
+/// Every mistake of a policy, in order of file and place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostics {
+    /// The texts: first the policy's own, then those that it includes.
+    pub files: Vec<File>,
+    /// The mistakes.
     pub list: Vec<Diagnostic>,
 }
 
@@ -68,8 +105,12 @@ impl Diagnostics {
     /// As a person reads it: path, line, caret and advice for each; with ANSI colours or plain.
     pub fn render(&self, colour: bool) -> String {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
-        let shown = self.list.iter().map(|one| self.render_one(one, &renderer));
-        shown.collect::<Vec<_>>().join("\n\n")
+        let mut shown: Vec<String> =
+            self.list.iter().take(SHOWN_MAX).map(|one| self.render_one(one, &renderer)).collect();
+        if self.list.len() > SHOWN_MAX {
+            shown.push(format!("… and {} more", self.list.len() - SHOWN_MAX));
+        }
+        shown.join("\n\n")
     }
 
     fn render_one(&self, one: &Diagnostic, renderer: &Renderer) -> String {
@@ -77,28 +118,39 @@ impl Diagnostics {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let span = self.on_char_boundaries(&one.span);
-        let snippet = Snippet::source(self.text.as_str())
-            .path(self.origin.as_str())
-            .annotation(AnnotationKind::Primary.span(span).label(one.label.as_str()));
-        let mut group = level.primary_title(one.message.as_str()).element(snippet);
+        let primary = (AnnotationKind::Primary, &one.at, one.label.as_str());
+        let also = one.also.iter().map(|(at, label)| (AnnotationKind::Context, at, label.as_str()));
+        let marks: Vec<_> = std::iter::once(primary).chain(also).collect();
+        let mut files: Vec<usize> = marks.iter().map(|(_, at, _)| at.file).collect();
+        files.dedup();
+        let group = level.primary_title(one.message.as_str());
+        let mut group = files.iter().fold(Group::with_title(group), |group, file| {
+            let marks = marks.iter().filter(|(_, at, _)| at.file == *file);
+            self.files.get(*file).into_iter().fold(group, |group, file| {
+                let marks = marks.clone().map(|(kind, at, label)| {
+                    kind.span(on_char_boundaries(&file.text, &at.span)).label(*label)
+                });
+                let snippet = Snippet::source(file.text.as_str()).path(file.origin.as_str());
+                group.element(snippet.annotations(marks))
+            })
+        });
         if let Some(help) = &one.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }
         renderer.render(&[group]).to_string()
     }
+}
 
-    fn on_char_boundaries(&self, span: &Range<usize>) -> Range<usize> {
-        let mut start = span.start.min(self.text.len());
-        let mut end = span.end.clamp(start, self.text.len());
-        while !self.text.is_char_boundary(start) {
-            start -= 1;
-        }
-        while !self.text.is_char_boundary(end) {
-            end += 1;
-        }
-        start..end
+fn on_char_boundaries(text: &str, span: &Range<usize>) -> Range<usize> {
+    let mut start = span.start.min(text.len());
+    let mut end = span.end.clamp(start, text.len());
+    while !text.is_char_boundary(start) {
+        start -= 1;
     }
+    while !text.is_char_boundary(end) {
+        end += 1;
+    }
+    start..end
 }
 
 impl fmt::Display for Diagnostics {
@@ -120,6 +172,7 @@ pub fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Stri
     match near {
         Some((_, candidate)) => format!("did you mean `{candidate}`?"),
         None if known.is_empty() => "there is none to choose from".to_owned(),
+        None if known.len() > LISTED_MAX => format!("it can be {}, …", list(&known[..LISTED_MAX])),
         None => format!("it can be {}", list(&known)),
     }
 }

@@ -62,7 +62,36 @@ impl fmt::Display for Gate {
 
 /// Index of a point in its policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PointIndex(pub usize);
+pub struct PointIndex(pub u32);
+
+impl PointIndex {
+    /// As an index into a slice.
+    pub fn get(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Index of a rule in its policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleIndex(pub u32);
+
+impl RuleIndex {
+    /// As an index into a slice.
+    pub fn get(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Index of a named state in its policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StateIndex(pub u32);
+
+impl StateIndex {
+    /// As an index into a slice.
+    pub fn get(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// An event, with points resolved against a policy.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,38 +102,93 @@ pub enum Event {
     Guest(String),
     /// `control.NAME`.
     Control(String),
+    /// `policy.NAME`: a rule made it happen.
+    Policy(String),
     /// `attempt.finished`: the guest's script came to its end.
     Finished,
     /// `attempt.stalled`: a hold has stood for half of its watchdog, time to see who waits where.
     Stalled,
 }
 
-/// An expression over events. Events do not un-happen within an attempt, so once true it stays true.
+/// What is counted at this moment rather than since the attempt began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Gauge {
+    /// `in-flight`: requests on the disk that have arrived and have not completed.
+    InFlight,
+    /// `held`: those of them that stand at a gate.
+    Held,
+}
+
+impl Gauge {
+    /// All of them.
+    pub const ALL: [Gauge; 2] = [Gauge::InFlight, Gauge::Held];
+
+    /// The word in expressions.
+    pub fn name(self) -> &'static str {
+        match self {
+            Gauge::InFlight => "in-flight",
+            Gauge::Held => "held",
+        }
+    }
+}
+
+/// What an expression is evaluated against.
+pub trait Facts {
+    /// How often an event has happened in this attempt.
+    fn times(&self, event: &Event) -> u64;
+    /// Whether a named state is on.
+    fn state(&self, state: StateIndex) -> bool;
+    /// What a gauge shows.
+    fn gauge(&self, gauge: Gauge) -> u64;
+}
+
+/// An expression over events and states.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expr {
-    /// The event has happened in this attempt.
-    Event(Event),
+    /// The event has happened at least so many times in this attempt: once true it stays true.
+    Event(Event, u64),
+    /// The named state is on.
+    State(StateIndex),
+    /// The gauge shows at least so much.
+    Gauge(Gauge, u64),
     /// One of them is true.
     Any(Vec<Expr>),
     /// Each of them is true.
     All(Vec<Expr>),
+    /// It is not true.
+    Not(Box<Expr>),
 }
 
 impl Expr {
-    /// Whether it is true, given which events have happened.
-    pub fn holds(&self, happened: &impl Fn(&Event) -> bool) -> bool {
+    /// Whether it is true now.
+    pub fn holds(&self, facts: &impl Facts) -> bool {
         match self {
-            Expr::Event(event) => happened(event),
-            Expr::Any(parts) => parts.iter().any(|part| part.holds(happened)),
-            Expr::All(parts) => parts.iter().all(|part| part.holds(happened)),
+            Expr::Event(event, times) => facts.times(event) >= *times,
+            Expr::State(state) => facts.state(*state),
+            Expr::Gauge(gauge, least) => facts.gauge(*gauge) >= *least,
+            Expr::Any(parts) => parts.iter().any(|part| part.holds(facts)),
+            Expr::All(parts) => parts.iter().all(|part| part.holds(facts)),
+            Expr::Not(part) => !part.holds(facts),
+        }
+    }
+
+    /// Every leaf (event, state or gauge), in order of writing.
+    pub fn leaves(&self) -> Vec<&Expr> {
+        match self {
+            Expr::Any(parts) | Expr::All(parts) => parts.iter().flat_map(Expr::leaves).collect(),
+            Expr::Not(part) => part.leaves(),
+            leaf => vec![leaf],
         }
     }
 
     /// Every event it names, in order of writing.
     pub fn events(&self) -> Vec<&Event> {
-        match self {
-            Expr::Event(event) => vec![event],
-            Expr::Any(parts) | Expr::All(parts) => parts.iter().flat_map(Expr::events).collect(),
-        }
+        let leaves = self.leaves().into_iter();
+        leaves.filter_map(|leaf| if let Expr::Event(event, _) = leaf { Some(event) } else { None }).collect()
+    }
+
+    /// Whether a gauge decides it, so that it has to be looked at when nothing but that has changed.
+    pub fn reads_gauge(&self) -> bool {
+        self.leaves().iter().any(|leaf| matches!(leaf, Expr::Gauge(..)))
     }
 }

@@ -1,9 +1,13 @@
 //! The journal's schema: what happened, in the one order in which the engine saw it.
 //!
-//! A journal is a sequence of [`Line`]s, the first of them [`Record::Journal`]. Fields are only ever added.
+//! A journal is a sequence of [`Line`]s, the first of them [`Record::Journal`]. A step of the engine begins with the
+//! record of what came in and goes on with what follows from it; where nothing came in, time has passed. So a
+//! journal can be fed back ([`crate::replay`]). Fields are only ever added.
 
+use crate::control::ExprText;
 use crate::event::Gate;
-use crate::request::{ByteRange, Nanos, Request, RequestId, Status};
+use crate::policy::Written;
+use crate::request::{ByteRange, Nanos, Probes, Request, RequestId, Status};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -70,7 +74,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Why a hold ended.
+/// Why a request that stood at a gate goes on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "cause", rename_all = "kebab-case")]
 pub enum Cause {
@@ -93,8 +97,23 @@ pub enum Cause {
         /// The gate of that hold, `A.complete` say.
         gate: String,
     },
+    /// Its delay has passed.
+    Delay,
+    /// Its share of what is limited has come.
+    Limit,
+    /// The stall is over.
+    Stall,
+    /// The window in which it was collected is closed.
+    Window {
+        /// How many requests were in it.
+        requests: u64,
+    },
+    /// The pause is over; its gate decides anew.
+    Resumed,
     /// Released over the control socket.
     Hand,
+    /// The policy was disarmed.
+    Disarmed,
     /// The attempt ended.
     AttemptEnd,
     /// The policy was replaced.
@@ -117,6 +136,43 @@ pub enum Abandon {
     Shutdown,
 }
 
+/// What a rule does with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Does {
+    /// Lets it go on.
+    Pass,
+    /// Ends it with a status.
+    Fail,
+    /// Holds it until an expression is true.
+    Hold,
+    /// Delays it.
+    Delay,
+    /// Collects it, to go on in another order.
+    Reorder,
+    /// Lets it wait for its share.
+    Limit,
+    /// Lets it wait while the disk stalls.
+    Stall,
+    /// Pauses the disk or a ring.
+    Pause,
+}
+
+impl fmt::Display for Does {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Does::Pass => "pass",
+            Does::Fail => "fail",
+            Does::Hold => "hold",
+            Does::Delay => "delay",
+            Does::Reorder => "reorder",
+            Does::Limit => "limit",
+            Does::Stall => "stall",
+            Does::Pause => "pause",
+        })
+    }
+}
+
 /// How far a request had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -137,6 +193,8 @@ pub enum Source {
     Guest,
     /// A client of the control socket.
     Control,
+    /// A rule of the policy.
+    Policy,
 }
 
 impl fmt::Display for Source {
@@ -144,6 +202,7 @@ impl fmt::Display for Source {
         f.write_str(match self {
             Source::Guest => "guest",
             Source::Control => "control",
+            Source::Policy => "policy",
         })
     }
 }
@@ -160,13 +219,15 @@ pub enum Record {
         image: String,
         /// Its size in bytes.
         image_bytes: u64,
+        /// What the host's `CLOCK_MONOTONIC` showed at `t` = 0, in nanoseconds.
+        #[serde(default)]
+        monotonic_ns: Nanos,
     },
     /// A policy was loaded.
     Policy {
-        /// Where from.
-        origin: String,
-        /// Its whole text, so that the journal can be fed back.
-        text: String,
+        /// What it was read from: enough to read it again.
+        #[serde(flatten)]
+        written: Written,
         /// Whether it holds from now on; else only in attempts that are begun.
         armed: bool,
     },
@@ -218,6 +279,89 @@ pub enum Record {
         id: RequestId,
         /// The drive's status.
         status: Status,
+        /// Which of the policy's payload tests the data of a read passes.
+        #[serde(default, skip_serializing_if = "Probes::is_empty")]
+        probes: Probes,
+    },
+    /// A rule decided.
+    Decided {
+        /// The request.
+        id: RequestId,
+        /// Where.
+        gate: Gate,
+        /// Its name.
+        rule: String,
+        /// What it does.
+        does: Does,
+        /// How long the request waits because of it, if that is known, in nanoseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        wait_ns: Option<Nanos>,
+        /// The status that the request ends with, if that is not the drive's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<Status>,
+    },
+    /// A rule turned a state on or off.
+    State {
+        /// Its name.
+        state: String,
+        /// Whether it is on.
+        on: bool,
+    },
+    /// The disk or a ring was paused.
+    Paused {
+        /// The ring; all of them if there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        queue: Option<u16>,
+        /// The rule that did it; a client if there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
+        /// When the watchdog ends it.
+        deadline_ns: Nanos,
+    },
+    /// A pause ended.
+    Resumed {
+        /// The ring; all of them if there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        queue: Option<u16>,
+        /// The rule that had paused it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
+        /// Why.
+        #[serde(flatten)]
+        cause: Cause,
+    },
+    /// A client asked to resume.
+    Resume,
+    /// A client armed or disarmed the policy.
+    Armed {
+        /// Whether it acts from now on.
+        armed: bool,
+    },
+    /// A client released what stands.
+    Release {
+        /// The request; if there is none, those of the point or all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<RequestId>,
+        /// The point.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        point: Option<String>,
+    },
+    /// Somebody waits.
+    Awaiting {
+        /// Names the wait.
+        token: u64,
+        /// For what.
+        until: ExprText,
+    },
+    /// Who waited is gone.
+    Forgotten {
+        /// Names the wait.
+        token: u64,
+    },
+    /// The guest stopped a ring.
+    RingStopped {
+        /// Index of the queue.
+        queue: u16,
     },
     /// The guest was told.
     Completed {
@@ -239,8 +383,12 @@ pub enum Record {
     Held {
         /// The request.
         id: RequestId,
-        /// Its point, which decided.
+        /// Its point; empty if it is none.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
         point: String,
+        /// The rule that holds it; the point's holds if there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
         /// Where it is held.
         gate: Gate,
         /// The expression that will end it.
@@ -252,8 +400,12 @@ pub enum Record {
     Stalled {
         /// The request.
         id: RequestId,
-        /// Its point.
+        /// Its point; empty if it is none.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
         point: String,
+        /// The rule that decided; the point's holds if there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
         /// Where it is held.
         gate: Gate,
     },
@@ -261,8 +413,12 @@ pub enum Record {
     Released {
         /// The request.
         id: RequestId,
-        /// Its point.
+        /// Its point; empty if it is none.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
         point: String,
+        /// The rule that decided; the point's holds if there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
         /// Where it was held.
         gate: Gate,
         /// Why it ended.
@@ -311,6 +467,6 @@ pub enum Record {
         /// What is wrong with it.
         why: String,
     },
-    /// The daemon ended; nothing follows.
+    /// The daemon ended: what had not completed is given up, nothing else follows.
     Stopped,
 }

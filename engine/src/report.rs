@@ -24,6 +24,9 @@ pub struct AttemptReport {
     pub points: BTreeMap<String, PointReport>,
     /// Every hold of the policy, in file order.
     pub holds: Vec<HoldReport>,
+    /// Every rule of the policy that matched a request, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rules: BTreeMap<String, RuleReport>,
     /// Every event of the attempt in the order in which it happened: `A.arrived`, `guest.a-reaped`.
     pub events: Vec<EventReport>,
     /// What the guest reported, by name.
@@ -37,8 +40,20 @@ pub struct AttemptReport {
 /// A point in an attempt.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PointReport {
-    /// The request that was it, if one was.
+    /// The request that was it, if one was; the first of several.
     pub request: Option<RequestId>,
+    /// How many requests were it.
+    #[serde(default)]
+    pub requests: u64,
+}
+
+/// A rule in an attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleReport {
+    /// How many requests came to it that match, whosever turn it was.
+    pub matched: u64,
+    /// How many of them it was for: it decided, or noted.
+    pub taken: u64,
 }
 
 /// An event of an attempt.
@@ -78,8 +93,11 @@ pub struct HeldRequest {
     pub offset: u64,
     /// Number of bytes.
     pub length: u64,
-    /// Its point.
+    /// Its point; empty if it is none.
     pub point: String,
+    /// The rule that holds it; the point's holds or a pause by hand if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
     /// Where it is held.
     pub gate: Gate,
     /// What is still waited for.

@@ -1,12 +1,13 @@
 //! Stories about the engine: events and time in, actions out.
 
+use blkstay_engine::class::ClassSet;
 use blkstay_engine::control::{Answer, Command, ExprText};
 use blkstay_engine::engine::{Action, Engine, Input, Token};
 use blkstay_engine::event::Gate;
 use blkstay_engine::journal::{Abandon, Arm, Cause, Record, Source, Stage};
 use blkstay_engine::policy::Policy;
 use blkstay_engine::report::AttemptReport;
-use blkstay_engine::request::{ByteRange, Op, Request, RequestId, Status};
+use blkstay_engine::request::{ByteRange, Op, Probes, Request, RequestId, Status};
 
 const RACE: &str = include_str!("../../policies/ext4-dio-fallback.toml");
 const WATCHDOG: Cause = Cause::Watchdog { limit_ns: 1_000_000, unheard: false };
@@ -24,7 +25,7 @@ struct Bench {
 impl Bench {
     fn new(policy: &str) -> Bench {
         let mut bench = Bench { engine: Engine::new(), now: 0, token: 0, records: Vec::new() };
-        let load = Command::Load { policy: policy.to_owned(), origin: "test".to_owned(), armed: false };
+        let load = Command::load("test", policy, false);
         assert_eq!(bench.control(load), Some(Answer::Done));
         bench
     }
@@ -72,11 +73,18 @@ impl Bench {
 
     fn arrive(&mut self, id: u64, op: Op, offset: u64) -> Vec<Action> {
         let range = ByteRange { offset, length: 4096 };
-        self.step(Input::Arrived(Request { id: RequestId(id), queue: 0, op, range }))
+        self.step(Input::Arrived(Request {
+            id: RequestId(id),
+            queue: 0,
+            op,
+            range,
+            class: ClassSet::NONE,
+            probes: Probes::default(),
+        }))
     }
 
     fn done(&mut self, id: u64) -> Vec<Action> {
-        self.step(Input::Done { id: RequestId(id), status: Status::Ok })
+        self.step(Input::Done { id: RequestId(id), status: Status::Ok, probes: Probes::default() })
     }
 
     fn end(&mut self) -> AttemptReport {
@@ -366,13 +374,13 @@ fn what_is_given_up_is_accounted_for_and_never_completes() {
 fn a_loaded_policy_is_armed_at_once_and_replacing_it_releases() {
     let policy = "[event]\ngo = \"control\"\n[point]\nW = { op = \"write\" }\n[[hold]]\ngate = \"W.complete\"\nuntil = \"control.go\"\n";
     let mut bench = Bench { engine: Engine::new(), now: 0, token: 0, records: Vec::new() };
-    bench.engine.load(0, Policy::parse("p", policy).expect("a good policy"));
+    bench.engine.load(0, Policy::parse("p", policy).expect("a good policy"), true);
     bench.arrive(1, Op::Write, 0);
     assert_eq!(completed(&bench.done(1)), [0; 0]);
-    let bad = Command::Load { policy: "nonsense".to_owned(), origin: "x".to_owned(), armed: true };
+    let bad = Command::load("x", "nonsense", true);
     assert!(matches!(bench.control(bad), Some(Answer::Error { .. })));
     assert_eq!(bench.releases(), [], "a bad policy replaces nothing");
-    let load = Command::Load { policy: policy.to_owned(), origin: "p".to_owned(), armed: true };
+    let load = Command::load("p", policy, true);
     assert_eq!(completed(&bench.call(Source::Control, load)), [1]);
     assert_eq!(bench.releases(), [("W", Gate::Complete, &Cause::PolicyReplaced)]);
 }
@@ -437,7 +445,7 @@ fn what_is_left_of_an_attempt_says_nothing_in_the_next() {
 fn an_armed_policy_is_armed_again_after_an_attempt() {
     let policy = "[event]\ngo = \"control\"\n[point]\nW = { op = \"write\" }\n[[hold]]\ngate = \"W.complete\"\nuntil = \"control.go\"\n";
     let mut bench = Bench { engine: Engine::new(), now: 0, token: 0, records: Vec::new() };
-    bench.engine.load(0, Policy::parse("p", policy).expect("a good policy"));
+    bench.engine.load(0, Policy::parse("p", policy).expect("a good policy"), true);
     bench.control(Command::Begin { attempt: 1, arm: Arm::Control, watchdog_ns: None });
     bench.end();
     bench.arrive(1, Op::Write, 0);
@@ -448,7 +456,7 @@ fn an_armed_policy_is_armed_again_after_an_attempt() {
 fn an_armed_policy_holds_for_the_next_guest_too() {
     let policy = "[event]\ngo = \"control\"\n[point]\nW = { op = \"write\" }\n[[hold]]\ngate = \"W.complete\"\nuntil = \"control.go\"\n";
     let mut bench = Bench { engine: Engine::new(), now: 0, token: 0, records: Vec::new() };
-    bench.engine.load(0, Policy::parse("p", policy).expect("a good policy"));
+    bench.engine.load(0, Policy::parse("p", policy).expect("a good policy"), true);
     for id in 1..=2 {
         bench.arrive(id, Op::Write, 0);
         assert_eq!(completed(&bench.done(id)), [0; 0]);

@@ -1,11 +1,12 @@
 //! Thousands of policies and schedules: whatever happens in whatever order, requests are not lost,
 //! not completed twice, not held longer than their watchdog, and the same input decides the same.
 
+use blkstay_engine::class::ClassSet;
 use blkstay_engine::control::{Command, ExprText};
 use blkstay_engine::engine::{Action, Engine, Input, Token};
 use blkstay_engine::journal::{Abandon, Arm, Source};
 use blkstay_engine::policy::Policy;
-use blkstay_engine::request::{ByteRange, Op, Request, RequestId, Status};
+use blkstay_engine::request::{ByteRange, Op, Probes, Request, RequestId, Status};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -126,7 +127,7 @@ impl World {
 
     fn load(&self) -> Command {
         let policy = format!("watchdog = \"{WATCHDOG_NS}ns\"\n{}", self.policy);
-        Command::Load { policy, origin: "test".to_owned(), armed: true }
+        Command::load("test", policy, true)
     }
 
     fn play(&mut self, step: &Step) {
@@ -135,7 +136,7 @@ impl World {
             Step::Finish(pick) if !self.in_drive.is_empty() => {
                 let id = self.in_drive.swap_remove(pick % self.in_drive.len());
                 self.waiting.insert(id, self.now);
-                self.input(Input::Done { id, status: Status::Ok });
+                self.input(Input::Done { id, status: Status::Ok, probes: Probes::default() });
             }
             Step::Finish(_) => {}
             Step::Emit { guest, event } => {
@@ -166,7 +167,14 @@ impl World {
         self.arrived.insert(id);
         self.waiting.insert(id, self.now);
         let range = ByteRange { offset, length: 4096 };
-        self.input(Input::Arrived(Request { id, queue, op, range }));
+        self.input(Input::Arrived(Request {
+            id,
+            queue,
+            op,
+            range,
+            class: ClassSet::NONE,
+            probes: Probes::default(),
+        }));
     }
 
     /// Lets time pass, ticking exactly when the engine asked for it.

@@ -2,6 +2,7 @@
 
 use crate::cli::{Log, LogFormat};
 use anyhow::{Context, Result};
+use blkstay_engine::event::Gate;
 use blkstay_engine::journal::{Cause, Line, Record};
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Write};
@@ -54,11 +55,11 @@ fn printable(words: &str) -> String {
 
 fn words(record: &Record) -> String {
     match record {
-        Record::Journal { version, image, image_bytes } => {
+        Record::Journal { version, image, image_bytes, .. } => {
             format!("journal    version {version}, image {image}, {image_bytes} bytes")
         }
-        Record::Policy { origin, armed, .. } => {
-            format!("policy     {origin}{}", if *armed { ", armed" } else { "" })
+        Record::Policy { written, armed } => {
+            format!("policy     {}{}", written.origin, if *armed { ", armed" } else { "" })
         }
         Record::Connected => "guest      connected".to_owned(),
         Record::Disconnected => "guest      disconnected".to_owned(),
@@ -70,19 +71,50 @@ fn words(record: &Record) -> String {
         Record::Arrived { request, point } => {
             let point = point.as_ref().map(|point| format!(", point {point}")).unwrap_or_default();
             let (id, op, range) = (request.id, request.op, request.range);
-            format!("arrived    {id} {op} {}+{} queue {}{point}", range.offset, range.length, request.queue)
+            let class = match request.class.is_empty() {
+                true => String::new(),
+                false => format!(" {}", request.class),
+            };
+            let place = format!("{}+{}{class}", range.offset, range.length);
+            format!("arrived    {id} {op} {place} queue {}{point}", request.queue)
         }
         Record::Submitted { id } => format!("submitted  {id}"),
-        Record::Done { id, status } => format!("done       {id} {status}"),
+        Record::Done { id, status, .. } => format!("done       {id} {status}"),
         Record::Completed { id, status } => format!("completed  {id} {status}"),
         Record::Abandoned { id, stage, why } => format!("abandoned  {id} {stage:?}, {why:?}"),
-        Record::Held { id, point, gate, until, .. } => {
-            format!("held       {id} at {point}.{gate} until {until}")
+        Record::Decided { id, gate, rule, does, wait_ns, status } => {
+            let wait = wait_ns.map(|wait| format!(" {} µs", wait / 1000)).unwrap_or_default();
+            let status = status.map(|status| format!(", ends with {status}")).unwrap_or_default();
+            format!("decided    {id} at {gate} by {rule}: {does}{wait}{status}")
         }
-        Record::Stalled { id, point, gate } => format!("stalled    {id} at {point}.{gate}"),
-        Record::Released { id, point, gate, cause } => {
-            format!("released   {id} from {point}.{gate}: {}", cause_words(cause))
+        Record::Held { id, point, rule, gate, until, .. } => {
+            format!("held       {id} at {} until {until}", gate_words(point, rule.as_deref(), *gate))
         }
+        Record::Stalled { id, point, rule, gate } => {
+            format!("stalled    {id} at {}", gate_words(point, rule.as_deref(), *gate))
+        }
+        Record::Released { id, point, rule, gate, cause } => {
+            let gate = gate_words(point, rule.as_deref(), *gate);
+            format!("released   {id} from {gate}: {}", cause_words(cause))
+        }
+        Record::State { state, on } => format!("state      {state} is {}", if *on { "on" } else { "off" }),
+        Record::Paused { queue, rule, .. } => {
+            format!("paused     {} by {}", ring_words(*queue), rule.as_deref().unwrap_or("hand"))
+        }
+        Record::Resumed { queue, cause, .. } => {
+            format!("resumed    {}: {}", ring_words(*queue), cause_words(cause))
+        }
+        Record::Resume => "resume     asked for".to_owned(),
+        Record::Armed { armed } => format!("policy     {}", if *armed { "armed" } else { "disarmed" }),
+        Record::Release { request, point } => {
+            let what = request.map(|id| id.to_string()).or_else(|| point.clone());
+            format!("release    {} asked for", what.unwrap_or_else(|| "of all".to_owned()))
+        }
+        Record::Awaiting { until, .. } => {
+            format!("awaiting   {}", serde_json::to_string(until).unwrap_or_default())
+        }
+        Record::Forgotten { .. } => "forgotten  who awaited is gone".to_owned(),
+        Record::RingStopped { queue } => format!("ring       {queue} stopped by the guest"),
         Record::Bound { place, range } => format!("bound      {place} = {}+{}", range.offset, range.length),
         Record::Event { source, event, detail } => {
             let detail = detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
@@ -96,6 +128,19 @@ fn words(record: &Record) -> String {
     }
 }
 
+/// `A.complete`, or `complete by slow-flush (A)`.
+fn gate_words(point: &str, rule: Option<&str>, gate: Gate) -> String {
+    match (point, rule) {
+        (point, None) if !point.is_empty() => format!("{point}.{gate}"),
+        ("", rule) => format!("{gate} by {}", rule.unwrap_or("hand")),
+        (point, rule) => format!("{gate} by {} ({point})", rule.unwrap_or("hand")),
+    }
+}
+
+fn ring_words(queue: Option<u16>) -> String {
+    queue.map_or_else(|| "the disk".to_owned(), |queue| format!("ring {queue}"))
+}
+
 fn cause_words(cause: &Cause) -> String {
     match cause {
         Cause::Until { event } => event.clone(),
@@ -104,7 +149,13 @@ fn cause_words(cause: &Cause) -> String {
             format!("watchdog of {} ms{unheard}", limit_ns / 1_000_000)
         }
         Cause::WatchdogOf { gate } => format!("the watchdog of {gate}"),
+        Cause::Delay => "its delay has passed".to_owned(),
+        Cause::Limit => "its share has come".to_owned(),
+        Cause::Stall => "the stall is over".to_owned(),
+        Cause::Window { requests } => format!("the window of {requests} is closed"),
+        Cause::Resumed => "resumed".to_owned(),
         Cause::Hand => "by hand".to_owned(),
+        Cause::Disarmed => "the policy was disarmed".to_owned(),
         Cause::AttemptEnd => "the attempt ended".to_owned(),
         Cause::PolicyReplaced => "the policy was replaced".to_owned(),
         Cause::RingStop => "the guest stopped the ring".to_owned(),

@@ -25,7 +25,7 @@ fn a_guest_may_not_steer() {
     let daemon = Daemon::start();
     let mut guest = daemon.guest();
     for command in [
-        Command::Load { policy: String::new(), origin: String::new(), armed: true },
+        Command::load("", "", true),
         Command::Begin { attempt: 1, arm: Arm::Forced, watchdog_ns: None },
         Command::End,
         Command::Status,

@@ -284,7 +284,7 @@ fn loading_another_policy_releases_what_the_old_one_held() {
     let (mut client, mut control) = (daemon.connect(), daemon.control());
     let held = client.start(&Request::write(0, &[7; 512]));
     control.wait_for("A.done");
-    control.tell(Command::Load { policy: String::new(), origin: "none".into(), armed: true });
+    control.tell(Command::load("none", "", true));
     assert!(client.is_done(&held));
     assert_eq!(cause_of_release(&daemon), Cause::PolicyReplaced);
 }
@@ -295,7 +295,7 @@ fn loading_a_policy_with_a_mistake_changes_nothing() {
     let (mut client, mut control) = (daemon.connect(), daemon.control());
     let held = client.start(&Request::write(0, &[7; 512]));
     control.wait_for("A.done");
-    let bad = Command::Load { policy: "pint = 1".into(), origin: "bad.toml".into(), armed: true };
+    let bad = Command::load("bad.toml", "pint = 1", true);
     let message = control.refused(bad);
     assert!(message.contains("bad.toml:1:1") && message.contains("did you mean `point`?"), "{message}");
     assert!(!client.is_done(&held) && control.held().len() == 1);

@@ -1,12 +1,14 @@
 //! What clients of the control socket and guests ask for.
 
 use super::attempt::{Attempt, KEPT_MAX, TEXT_BYTES_MAX, Witness};
+use super::index::Index;
+use super::pause::Pausing;
 use super::{Engine, Token, Waiter};
 use crate::control::{Answer, Command, ExprText};
 use crate::diagnostic::{list, suggest};
 use crate::event::Event;
 use crate::journal::{Arm, Cause, Record, Source};
-use crate::policy::{Policy, is_name};
+use crate::policy::{Policy, Written, is_name};
 use crate::report::HeldRequest;
 use crate::request::{ByteRange, Nanos, RequestId};
 
@@ -51,9 +53,20 @@ impl Engine {
     ) -> Result<Option<Answer>, String> {
         match command {
             Command::Ping => {}
-            Command::Load { policy, origin, armed } => {
-                let policy = Policy::parse(&origin, &policy).map_err(|mistakes| mistakes.to_string())?;
+            Command::Load { policy, origin, included, set, seed, armed } => {
+                let written = Written { origin, text: policy, included, set, seed };
+                let policy = Policy::reread(&written).map_err(|mistakes| mistakes.to_string())?;
                 self.replace_policy(policy, armed);
+            }
+            Command::Arm => self.arm(true)?,
+            Command::Disarm => self.arm(false)?,
+            Command::Pause { queue, watchdog_ns } => {
+                let limit = watchdog_ns.unwrap_or(self.policy.watchdog_ns);
+                self.begin_pause(Pausing { rule: None, queue, since: self.now, limit });
+            }
+            Command::Resume => {
+                self.record(Record::Resume);
+                self.end_pauses(&Cause::Hand, |_| true);
             }
             Command::Begin { attempt, arm, watchdog_ns } => self.begin(attempt, arm, watchdog_ns)?,
             Command::End => return self.end().map(Some),
@@ -72,10 +85,10 @@ impl Engine {
                 if !self.attempt.note_report(name.clone(), value.clone()) {
                     return Err(format!("more than {KEPT_MAX} reports in one attempt"));
                 }
-                if self.attempt.witness == Witness::Told {
-                    self.attempt.witness = Witness::Heard;
-                }
                 self.record(Record::Report { name, value });
+                if self.attempt.witness == Witness::Told {
+                    self.heard();
+                }
             }
             Command::Log { lines } => {
                 Self::check_length(lines.iter().map(String::as_str))?;
@@ -89,7 +102,7 @@ impl Engine {
             Command::Finish { exit } => {
                 self.attempt.exit = Some(exit);
                 self.record(Record::Finished { exit });
-                self.attempt.happen(&self.policy, Event::Finished, self.now);
+                self.happen(Event::Finished);
             }
             Command::Held => return Ok(Some(Answer::Held { requests: self.held_requests() })),
             Command::Release { request, point } => {
@@ -104,13 +117,27 @@ impl Engine {
     }
 
     pub(super) fn replace_policy(&mut self, policy: Policy, armed: bool) {
+        self.record(Record::Policy { written: policy.written.clone(), armed });
         self.release_all(&Cause::PolicyReplaced);
         self.forget_points();
-        self.record(Record::Policy { origin: policy.origin.clone(), text: policy.text.clone(), armed });
+        self.index = Index::new(&policy);
         self.policy = policy;
         self.armed = armed;
         self.between_attempts();
         self.refuse_waiters("the policy was replaced");
+    }
+
+    fn arm(&mut self, armed: bool) -> Result<(), String> {
+        if self.attempt.begun {
+            return Err(format!("attempt {} has not ended; send `end` first", self.attempt.number));
+        }
+        self.record(Record::Armed { armed });
+        self.release_all(&Cause::Disarmed);
+        self.forget_points();
+        self.armed = armed;
+        self.between_attempts();
+        self.refuse_waiters(if armed { "the policy was armed anew" } else { "the policy was disarmed" });
+        Ok(())
     }
 
     fn begin(&mut self, number: u64, arm: Arm, watchdog_ns: Option<Nanos>) -> Result<(), String> {
@@ -120,6 +147,7 @@ impl Engine {
         if number <= self.attempt.number {
             return Err(format!("attempt {number} does not follow attempt {}", self.attempt.number));
         }
+        self.record(Record::AttemptBegan { attempt: number, arm, watchdog_ns });
         self.release_all(&Cause::AttemptEnd);
         self.forget_points();
         self.attempt = Attempt::idle(&self.policy, number, self.now);
@@ -127,7 +155,6 @@ impl Engine {
         self.attempt.begun = true;
         self.attempt.arm = arm;
         self.attempt.watchdog = watchdog_ns;
-        self.record(Record::AttemptBegan { attempt: number, arm, watchdog_ns });
         self.refuse_waiters("another attempt began");
         Ok(())
     }
@@ -136,11 +163,10 @@ impl Engine {
         if !self.attempt.begun {
             return Err("no attempt has begun; send `begin` first".to_owned());
         }
-        let number = self.attempt.number;
+        self.record(Record::AttemptEnded { attempt: self.attempt.number });
         self.release_all(&Cause::AttemptEnd);
         let report = self.attempt.report(&self.policy, self.now);
         self.forget_points();
-        self.record(Record::AttemptEnded { attempt: number });
         self.between_attempts();
         self.refuse_waiters("the attempt ended");
         Ok(Answer::Report(Box::new(report)))
@@ -157,6 +183,8 @@ impl Engine {
         for live in self.live.values_mut() {
             live.point = None;
         }
+        self.by_flush.clear();
+        self.changed = true;
     }
 
     /// Answers who waits for an event of an attempt that is over.
@@ -192,6 +220,7 @@ impl Engine {
         let event = match source {
             Source::Guest => Event::Guest(name.clone()),
             Source::Control => Event::Control(name.clone()),
+            Source::Policy => Event::Policy(name.clone()),
         };
         Self::check_length([name.as_str()].into_iter().chain(detail.as_deref()))?;
         if !is_name(&name) {
@@ -203,13 +232,15 @@ impl Engine {
             return Err(format!("more than {KEPT_MAX} different events in one attempt"));
         }
         self.record(Record::Event { source, event: name, detail });
-        self.attempt.happen(&self.policy, event, self.now);
+        self.happen(event);
         Ok(())
     }
 
     fn wait_until(&mut self, token: Token, until: &ExprText) -> Result<(), String> {
         let expr = self.policy.resolve(until)?;
-        self.wait(Waiter::Until(token, expr))
+        self.wait(Waiter::Until(token, expr))?;
+        self.record(Record::Awaiting { token: token.0, until: until.clone() });
+        Ok(())
     }
 
     fn wait(&mut self, waiter: Waiter) -> Result<(), String> {
@@ -221,12 +252,12 @@ impl Engine {
     }
 
     fn release_by_hand(&mut self, request: Option<RequestId>, point: Option<&str>) -> Result<usize, String> {
-        let held: Vec<RequestId> = self.held.iter().copied().collect();
+        let standing = self.stands.all();
         let wanted: Vec<RequestId> = match (request, point) {
-            (None, None) => held,
-            (Some(id), None) if held.contains(&id) => vec![id],
+            (None, None) => standing,
+            (Some(id), None) if standing.contains(&id) => vec![id],
             (Some(id), None) => {
-                let held: Vec<String> = held.iter().map(RequestId::to_string).collect();
+                let held: Vec<String> = standing.iter().map(RequestId::to_string).collect();
                 return Err(format!("request {id} is not held; held: {}", list(&held)));
             }
             (None, Some(name)) => {
@@ -234,10 +265,11 @@ impl Engine {
                     let known = self.policy.points.iter().map(|point| point.name.as_str());
                     format!("the policy has no point `{name}`: {}", suggest(name, known))
                 })?;
-                held.into_iter().filter(|id| self.live[id].point == Some(index)).collect()
+                standing.into_iter().filter(|id| self.live[id].point == Some(index)).collect()
             }
             (Some(_), Some(_)) => return Err("name a request or a point, not both".to_owned()),
         };
+        self.record(Record::Release { request, point: point.map(str::to_owned) });
         for id in &wanted {
             self.release(*id, Cause::Hand);
         }
@@ -245,23 +277,21 @@ impl Engine {
     }
 
     fn held_requests(&self) -> Vec<HeldRequest> {
-        let held = self.standing().filter_map(|(live, standing)| Some((live, standing, live.point?)));
-        held.map(|(live, standing, point)| {
-            let open = standing.holds.iter().filter(|hold| self.attempt.holds[**hold].true_by.is_none());
-            let until: Vec<String> =
-                open.map(|hold| self.policy.expr_text(&self.policy.holds[*hold].until)).collect();
+        let held = self.standing().map(|(live, standing)| {
+            let (point, rule) = self.names(live.request.id, standing.group);
             HeldRequest {
                 id: live.request.id,
                 op: live.request.op,
                 offset: live.request.range.offset,
                 length: live.request.range.length,
-                point: self.policy.points[point.0].name.clone(),
+                point,
+                rule,
                 gate: standing.gate,
-                until: until.join(" and "),
+                until: self.until_text(standing.group),
                 since_ns: standing.since,
-                deadline_ns: standing.deadline(self.attempt.witness),
+                deadline_ns: self.deadline(standing),
             }
-        })
-        .collect()
+        });
+        held.collect()
     }
 }

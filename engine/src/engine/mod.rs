@@ -6,14 +6,25 @@
 
 mod attempt;
 mod calls;
+mod chance;
+mod gate;
+mod index;
 mod lifecycle;
+mod matching;
+mod pause;
+mod ranges;
+mod release;
+mod stands;
 
 use crate::control::{Answer, Command};
-use crate::event::{Expr, Gate, PointIndex};
-use crate::journal::{Abandon, Cause, Record, Source, Stage};
+use crate::event::{Expr, PointIndex};
+use crate::journal::{Abandon, Record, Source, Stage};
 use crate::policy::Policy;
-use crate::request::{Nanos, Request, RequestId, Status};
-use attempt::{Attempt, Witness};
+use crate::request::{Nanos, Probes, Request, RequestId, Status};
+use attempt::{Attempt, Moment};
+use index::Index;
+use pause::Pausing;
+use stands::{Standing, Stands};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Names a call whose answer is owed.
@@ -31,6 +42,8 @@ pub enum Input {
         id: RequestId,
         /// How it ended.
         status: Status,
+        /// Which of the policy's payload tests the data of a read passes.
+        probes: Probes,
     },
     /// A client of the control socket, or the guest, wants something.
     Call {
@@ -92,26 +105,9 @@ struct Live {
     standing: Option<Standing>,
 }
 
-/// A hold that stands.
-#[derive(Clone, Debug)]
-struct Standing {
-    gate: Gate,
-    /// Indexes of the policy's holds at this gate.
-    holds: Vec<usize>,
-    since: Nanos,
-    /// When it has stood for so long that whoever is interested is told; `None` once that is done.
-    stalls_at: Option<Nanos>,
-    limit: Nanos,
-}
-
-/// How many times its limit a hold may stand while a witness in the guest has yet to report.
-const WITNESS_PATIENCE: u64 = 8;
-
-impl Standing {
-    /// When the watchdog ends it.
-    fn deadline(&self, witness: Witness) -> Nanos {
-        let patience = if witness == Witness::Told { WITNESS_PATIENCE } else { 1 };
-        self.since.saturating_add(self.limit.saturating_mul(patience))
+impl Live {
+    fn new(request: Request, point: Option<PointIndex>) -> Live {
+        Live { request, stage: Stage::HeldAtSubmit, status: Status::Ok, point, standing: None }
     }
 }
 
@@ -134,17 +130,26 @@ impl Waiter {
 #[derive(Debug)]
 pub struct Engine {
     policy: Policy,
+    index: Index,
     attempt: Attempt,
     live: BTreeMap<RequestId, Live>,
-    /// Those of `live` that are held, so that a step costs no more than what is held.
-    held: BTreeSet<RequestId>,
+    stands: Stands,
+    pauses: Vec<Pausing>,
     waiters: Vec<Waiter>,
     stopped_queues: BTreeSet<u16>,
-    /// Whether the policy holds outside of attempts that are begun.
+    /// The last flush that arrived.
+    last_flush: Option<RequestId>,
+    /// Writes that are points if a flush follows them.
+    by_flush: Vec<(PointIndex, Request)>,
+    /// Whether the policy acts outside of attempts that are begun.
     armed: bool,
+    /// Whether something has happened that somebody may stand for.
+    changed: bool,
     wake_at: Option<Nanos>,
     now: Nanos,
     actions: Vec<Action>,
+    /// Numbers of the filters that are being looked at; kept for its room.
+    scratch: Vec<u32>,
 }
 
 impl Default for Engine {
@@ -160,15 +165,26 @@ impl Engine {
         Engine {
             attempt: Attempt::idle(&policy, 0, 0),
             policy,
+            index: Index::default(),
             live: BTreeMap::new(),
-            held: BTreeSet::new(),
+            stands: Stands::default(),
+            pauses: Vec::new(),
             waiters: Vec::new(),
             stopped_queues: BTreeSet::new(),
+            last_flush: None,
+            by_flush: Vec::new(),
             armed: false,
+            changed: false,
             wake_at: None,
             now: 0,
             actions: Vec::new(),
+            scratch: Vec::new(),
         }
+    }
+
+    /// The policy that it follows.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// Takes an input at a time and returns what to do. Time never runs backwards: an earlier `now`
@@ -177,15 +193,15 @@ impl Engine {
         self.now = self.now.max(now);
         match input {
             Input::Arrived(request) => self.arrived(request),
-            Input::Done { id, status } => self.done(id, status),
+            Input::Done { id, status, probes } => self.done(id, status, probes),
             Input::Call { token, source, during, command } => match self.out_of_turn(during, &command) {
                 Some(message) => self.reply(token, Answer::Error { message }),
                 None => self.call(token, source, command),
             },
-            Input::Forget(token) => self.waiters.retain(|waiter| waiter.token() != token),
+            Input::Forget(token) => self.forget(token),
             Input::Tick => {
-                self.stall();
-                self.expire();
+                self.wake_at = None;
+                self.tick();
             }
             Input::Connected => self.record(Record::Connected),
             Input::RingStopped { queue } => self.ring_stopped(queue),
@@ -196,10 +212,10 @@ impl Engine {
         std::mem::take(&mut self.actions)
     }
 
-    /// Loads a policy that is armed at once, as `--policy` does.
-    pub fn load(&mut self, now: Nanos, policy: Policy) -> Vec<Action> {
+    /// Loads a policy; `armed`: it acts at once, as with `--policy`.
+    pub fn load(&mut self, now: Nanos, policy: Policy, armed: bool) -> Vec<Action> {
         self.now = self.now.max(now);
-        self.replace_policy(policy, true);
+        self.replace_policy(policy, armed);
         self.settle();
         std::mem::take(&mut self.actions)
     }
@@ -217,54 +233,36 @@ impl Engine {
         self.actions.push(Action::Reply(token, answer));
     }
 
-    /// Releases what has become free, one after the other, until nothing has any more.
-    fn release_free(&mut self) {
-        while let Some(id) = self.next_free() {
-            let cause = self.until_cause(id);
-            self.release(id, cause);
-        }
-    }
-
     /// What follows from every input: releases, answers to who has waited, the next wake-up.
     fn settle(&mut self) {
         self.release_free();
         self.answer_waiters();
-        let witness = self.attempt.witness;
-        let wake_at = self.standing().map(|(_, s)| s.stalls_at.unwrap_or_else(|| s.deadline(witness))).min();
-        if wake_at != self.wake_at {
-            self.wake_at = wake_at;
-            self.actions.push(Action::WakeAt(wake_at));
+        self.set_alarm();
+    }
+
+    /// What expressions are evaluated against.
+    fn moment(&self) -> Moment<'_> {
+        Moment { attempt: &self.attempt, in_flight: self.live.len() as u64, held: self.stands.len() as u64 }
+    }
+
+    /// Somebody who waited is gone.
+    fn forget(&mut self, token: Token) {
+        let before = self.waiters.len();
+        self.waiters.retain(|waiter| waiter.token() != token);
+        if self.waiters.len() < before {
+            self.record(Record::Forgotten { token: token.0 });
         }
     }
 
-    /// Every hold that stands, in order of arrival.
-    fn standing(&self) -> impl Iterator<Item = (&Live, &Standing)> {
-        let held = self.held.iter().filter_map(|id| self.live.get(id));
-        held.filter_map(|live| Some((live, live.standing.as_ref()?)))
-    }
-
-    /// The oldest held request whose holds are all over.
-    fn next_free(&self) -> Option<RequestId> {
-        let over = |hold: &usize| self.attempt.holds[*hold].true_by.is_some();
-        self.standing().find(|(_, standing)| standing.holds.iter().all(over)).map(|(live, _)| live.request.id)
-    }
-
-    /// The event that made the last of a request's holds true.
-    fn until_cause(&self, id: RequestId) -> Cause {
-        let standing = self.live[&id].standing.as_ref();
-        let holds = standing.into_iter().flat_map(|standing| &standing.holds);
-        let last = holds
-            .filter_map(|hold| self.attempt.holds[*hold].true_by.as_ref())
-            .max_by_key(|true_by| true_by.order);
-        Cause::Until { event: last.map(|true_by| true_by.event.clone()).unwrap_or_default() }
-    }
-
     fn answer_waiters(&mut self) {
+        if self.waiters.is_empty() {
+            return;
+        }
         let waiters = std::mem::take(&mut self.waiters);
         for waiter in waiters {
             let attempt = &self.attempt;
             match &waiter {
-                Waiter::Until(token, expr) if expr.holds(&|event| attempt.has(event)) => {
+                Waiter::Until(token, expr) if expr.holds(&self.moment()) => {
                     self.reply(*token, Answer::Done);
                 }
                 Waiter::Attempt(token, after) if attempt.begun && attempt.number > *after => {

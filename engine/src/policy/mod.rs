@@ -4,17 +4,27 @@
 
 mod circle;
 mod expr;
+pub mod grammar;
+mod names;
 mod quantity;
 mod read;
+mod rule;
 mod table;
+mod tree;
 
-use crate::diagnostic::Diagnostics;
-use crate::event::{Event, Expr, Gate, Life, PointIndex};
+use crate::diagnostic::{Diagnostics, Spot};
+use crate::event::{Event, Expr, Gate, Life, PointIndex, StateIndex};
 use crate::journal::Source;
-use crate::request::{ByteRange, Nanos, Op};
+use crate::request::{ByteRange, Nanos};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-pub use expr::is_name;
+pub use names::is_name;
 pub use quantity::{parse_bytes, parse_duration};
+pub use rule::{
+    Close, Delay, Filter, Limit, Notes, Order, Pause, Probe, Reorder, Rule, Scope, Shape, Share, Stall, Turn,
+    Verdict, Wait, Where,
+};
 
 /// How long a hold may stand when neither policy nor attempt says.
 pub const WATCHDOG_NS_DEFAULT: Nanos = 10_000_000_000;
@@ -22,25 +32,60 @@ pub const WATCHDOG_NS_DEFAULT: Nanos = 10_000_000_000;
 /// How long an attempt of a case may take when the case does not say.
 pub const LIMIT_NS_DEFAULT: Nanos = 60_000_000_000;
 
-/// What a policy file says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Policy {
+/// A policy's text and everything else that it is read from: enough to read it again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
     /// Where the text came from.
     pub origin: String,
     /// The text.
     pub text: String,
+    /// The files that it includes, directly or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub included: Vec<Included>,
+    /// Parameters that do not have their defaults, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub set: BTreeMap<String, String>,
+    /// The seed, if it is not the policy's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+}
+
+/// A file that a policy includes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Included {
+    /// Its path: as written, seen from the directory of the file that includes it.
+    pub path: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// What a policy file says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// What it was read from.
+    pub written: Written,
+    /// What chance is drawn from.
+    pub seed: u64,
     /// What it takes to run it in a guest, for policies that are cases.
     pub case: Option<Case>,
     /// Named ranges of the disk.
     pub places: Vec<Place>,
-    /// Events that the guest or the control socket may make happen and the policy waits for.
+    /// Events that the guest, the control socket or a rule may make happen and the policy waits for.
     pub events: Vec<NamedEvent>,
+    /// Named states, in file order.
+    pub states: Vec<State>,
+    /// Tests of requests' data; at most [`Probes::MAX`](crate::request::Probes::MAX).
+    pub probes: Vec<Probe>,
     /// Named requests, in file order.
     pub points: Vec<Point>,
     /// Holds, in file order.
     pub holds: Vec<Hold>,
+    /// Rules, in the order in which they are tried.
+    pub rules: Vec<Rule>,
     /// Signs of the symptom, in file order.
     pub signs: Vec<Sign>,
+    /// How long a pause that is made by hand may stand.
+    pub watchdog_ns: Nanos,
 }
 
 /// How a case is run.
@@ -57,6 +102,17 @@ pub struct Case {
     pub limit_ns: Nanos,
     /// How the disk is made.
     pub image: ImageRecipe,
+    /// What QEMU is told of the disk.
+    pub device: CaseDevice,
+}
+
+/// Properties of the disk that QEMU has, if they are not QEMU's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CaseDevice {
+    /// Requests that fit into a ring; a power of 2.
+    pub queue_size: Option<u16>,
+    /// How many rings there are.
+    pub num_queues: Option<u16>,
 }
 
 /// How the disk of a case is made.
@@ -88,21 +144,22 @@ pub struct NamedEvent {
     pub name: String,
 }
 
-/// A named request: the `nth` of an attempt that matches.
+/// A state that rules turn on and off.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// Its name.
+    pub name: String,
+    /// Whether it is on when an attempt begins.
+    pub on: bool,
+}
+
+/// A named request, or several of them: those of an attempt that match.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Point {
     /// Its name.
     pub name: String,
-    /// Its operation.
-    pub op: Op,
-    /// Index of the place that it shares a byte with.
-    pub place: Option<usize>,
-    /// The queue it comes through.
-    pub queue: Option<u16>,
-    /// What must be true when it arrives.
-    pub after: Option<Expr>,
-    /// Which of the requests that match, counted from 1.
-    pub nth: u64,
+    /// Which requests.
+    pub filter: Filter,
 }
 
 /// Keeps a point at a gate until an expression is true.
@@ -146,32 +203,90 @@ pub enum SignTest {
     },
 }
 
+/// What a policy is read with beside its text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Values of parameters, by name.
+    pub set: BTreeMap<String, String>,
+    /// The seed, instead of the policy's own.
+    pub seed: Option<u64>,
+}
+
+/// A policy that has no mistakes, and what is doubtful about it.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The policy.
+    pub policy: Policy,
+    /// What probably is not meant; the list may be empty.
+    pub warnings: Diagnostics,
+    /// Events of the guest, and where they are declared.
+    guest_events: Vec<(String, Spot)>,
+}
+
 impl Policy {
     /// The policy that says nothing.
     pub fn none() -> Policy {
         Policy {
-            origin: String::new(),
-            text: String::new(),
+            written: Written::default(),
+            seed: 0,
             case: None,
             places: Vec::new(),
             events: Vec::new(),
+            states: Vec::new(),
+            probes: Vec::new(),
             points: Vec::new(),
             holds: Vec::new(),
+            rules: Vec::new(),
             signs: Vec::new(),
+            watchdog_ns: WATCHDOG_NS_DEFAULT,
         }
     }
 
-    /// Reads a policy.
+    /// Reads a policy that includes no other file and has its defaults.
     ///
     /// # Errors
     /// Every mistake in the text, in one pass.
     pub fn parse(origin: &str, text: &str) -> Result<Policy, Diagnostics> {
-        read::read(origin, text)
+        let mut none = |_: &str| Err("files can't be included here".to_owned());
+        Policy::read(origin, text, &Settings::default(), &mut none).map(|checked| checked.policy)
+    }
+
+    /// Reads a policy. `include` gets the path of a file that is included, seen from where `origin` is seen from,
+    /// and returns its text or why it can't be read.
+    ///
+    /// # Errors
+    /// Every mistake in the texts, in one pass.
+    pub fn read(
+        origin: &str,
+        text: &str,
+        settings: &Settings,
+        include: &mut dyn FnMut(&str) -> Result<String, String>,
+    ) -> Result<Checked, Diagnostics> {
+        read::read(origin, text, settings, include)
+    }
+
+    /// Reads a policy again from what it was read from.
+    ///
+    /// # Errors
+    /// It is not a policy that was read before.
+    pub fn reread(written: &Written) -> Result<Policy, Diagnostics> {
+        let settings = Settings { set: written.set.clone(), seed: written.seed };
+        let mut include = |path: &str| {
+            let file = written.included.iter().find(|file| file.path == path);
+            file.map(|file| file.text.clone()).ok_or_else(|| "it was not there".to_owned())
+        };
+        Policy::read(&written.origin, &written.text, &settings, &mut include).map(|checked| checked.policy)
     }
 
     /// The point of that name.
     pub fn point(&self, name: &str) -> Option<PointIndex> {
-        self.points.iter().position(|point| point.name == name).map(PointIndex)
+        let index = self.points.iter().position(|point| point.name == name)?;
+        u32::try_from(index).ok().map(PointIndex)
+    }
+
+    /// Every point, in file order.
+    pub fn point_indexes(&self) -> impl Iterator<Item = PointIndex> + use<> {
+        (0..self.points.len() as u32).map(PointIndex)
     }
 
     /// The place of that name.
@@ -185,7 +300,9 @@ impl Policy {
     /// # Errors
     /// What is wrong with it, in words.
     pub fn resolve(&self, written: &crate::control::ExprText) -> Result<Expr, String> {
-        expr::resolve(&self.names(), self.text.is_empty(), written)
+        let free: fn(&str) -> bool =
+            if self.written.text.is_empty() { |_| true } else { |event| event == "guest.ready" };
+        expr::resolve(&names::Names::of(self, free), written)
     }
 
     /// An event's name as it is written in policies.
@@ -194,6 +311,7 @@ impl Policy {
             Event::Point(point, life) => self.life_name(*point, *life),
             Event::Guest(name) => format!("guest.{name}"),
             Event::Control(name) => format!("control.{name}"),
+            Event::Policy(name) => format!("policy.{name}"),
             Event::Finished => "attempt.finished".to_owned(),
             Event::Stalled => "attempt.stalled".to_owned(),
         }
@@ -201,12 +319,12 @@ impl Policy {
 
     /// `A.arrived`, say.
     pub fn life_name(&self, point: PointIndex, life: Life) -> String {
-        format!("{}.{}", self.points[point.0].name, life.name())
+        format!("{}.{}", self.points[point.get()].name, life.name())
     }
 
     /// `A.complete`, say.
     pub fn gate_name(&self, hold: &Hold) -> String {
-        format!("{}.{}", self.points[hold.point.0].name, hold.gate.name())
+        format!("{}.{}", self.points[hold.point.get()].name, hold.gate.name())
     }
 
     /// An expression as it would be written on one line.
@@ -216,16 +334,18 @@ impl Policy {
             format!("{word}({})", parts.join(", "))
         };
         match expr {
-            Expr::Event(event) => self.event_name(event),
+            Expr::Event(event, 1) => self.event_name(event),
+            Expr::Event(event, times) => format!("{} >= {times}", self.event_name(event)),
+            Expr::State(state) => self.state_name(*state),
+            Expr::Gauge(gauge, least) => format!("{} >= {least}", gauge.name()),
             Expr::Any(parts) => join("any", parts),
             Expr::All(parts) => join("all", parts),
+            Expr::Not(part) => format!("not({})", self.expr_text(part)),
         }
     }
 
-    fn names(&self) -> expr::Names<'_> {
-        expr::Names {
-            points: self.points.iter().map(|point| point.name.as_str()).collect(),
-            events: &self.events,
-        }
+    /// `state.degraded`, say.
+    pub fn state_name(&self, state: StateIndex) -> String {
+        format!("state.{}", self.states[state.get()].name)
     }
 }

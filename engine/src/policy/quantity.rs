@@ -31,6 +31,17 @@ pub fn parse_some_time(text: &str) -> Result<Nanos, String> {
     }
 }
 
+/// Bytes, more than none.
+///
+/// # Errors
+/// What would be right.
+pub fn parse_some_bytes(text: &str) -> Result<u64, String> {
+    match parse_bytes(text)? {
+        0 => Err("0 bytes are none; write 4k, say".to_owned()),
+        some => Ok(some),
+    }
+}
+
 fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, anyhow, bail};
 use blkstay_engine::control::{Answer, Call, Command, ExprText, Reply};
 use blkstay_engine::journal::Arm;
+use blkstay_engine::policy::Written;
 use blkstay_engine::report::AttemptReport;
 use blkstay_engine::request::Nanos;
 use std::path::Path;
@@ -54,9 +55,8 @@ impl Client {
     }
 
     /// Loads a policy that holds only in attempts.
-    pub async fn load(&mut self, origin: &str, text: &str) -> Result<()> {
-        let command = Command::Load { policy: text.to_owned(), origin: origin.to_owned(), armed: false };
-        self.call(command).await.map(drop)
+    pub async fn load(&mut self, policy: &Written) -> Result<()> {
+        self.call(Command::load_written(policy.clone(), false)).await.map(drop)
     }
 
     /// Begins an attempt.

@@ -103,7 +103,7 @@ impl Guest {
         let sockets = Sockets::within(sockets_at.path());
         let daemon = Daemon::start(&at("disk.img"), &at("journal"), &at("daemon.log"), &sockets).await?;
         let mut client = Client::connect(&sockets.control).await?;
-        client.load(&case.policy.origin, &case.policy.text).await?;
+        client.load(&case.policy.written).await?;
         progress.say(&format!("booting {} ({accel})", kernel.release.as_deref().unwrap_or(&kernel.spec)));
         let mut command = process::tied(&program);
         command.args(machine(accel)).args(disk_and_port(&sockets));

@@ -152,7 +152,7 @@ mod tests {
             cause,
         };
         let [first, second] = causes;
-        let point = |id| PointReport { request: Some(RequestId(id)) };
+        let point = |id| PointReport { request: Some(RequestId(id)), requests: 1 };
         AttemptReport {
             attempt: 1,
             arm,
@@ -161,6 +161,7 @@ mod tests {
             unbound: Vec::new(),
             points: BTreeMap::from([("A".to_owned(), point(1)), ("R".to_owned(), point(2))]),
             holds: vec![hold("A.complete", "R.arrived", first), hold("R.complete", "guest.a-reaped", second)],
+            rules: BTreeMap::new(),
             events: Vec::new(),
             reports: BTreeMap::new(),
             kernel_log: Vec::new(),

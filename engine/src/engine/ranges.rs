@@ -1,0 +1,102 @@
+//! Which of many ranges share a byte with one: found, not scanned for.
+
+use crate::request::ByteRange;
+
+/// Ranges with a number each. An implicit balanced tree: sorted by first byte, the middle of a slice is its
+/// root, and each root knows how far the ranges of its slice reach.
+#[derive(Clone, Debug, Default)]
+pub struct Ranges {
+    nodes: Vec<Node>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    start: u64,
+    end: u64,
+    /// Largest `end` in the slice that this node is the root of.
+    reach: u64,
+    number: u32,
+}
+
+impl Ranges {
+    /// Those.
+    pub fn new(ranges: impl IntoIterator<Item = (ByteRange, u32)>) -> Ranges {
+        let node = |(range, number): (ByteRange, u32)| {
+            let (start, end) = (range.offset, range.end());
+            Node { start, end, reach: end, number }
+        };
+        let mut nodes: Vec<Node> =
+            ranges.into_iter().map(node).filter(|node| node.start < node.end).collect();
+        nodes.sort_by_key(|node| (node.start, node.number));
+        set_reach(&mut nodes);
+        Ranges { nodes }
+    }
+
+    /// Appends the number of every range that shares a byte with this one.
+    pub fn overlapping(&self, range: ByteRange, found: &mut Vec<u32>) {
+        if range.length > 0 {
+            visit(&self.nodes, range, found);
+        }
+    }
+}
+
+fn set_reach(nodes: &mut [Node]) -> u64 {
+    if nodes.is_empty() {
+        return 0;
+    }
+    let (before, rest) = nodes.split_at_mut(nodes.len() / 2);
+    let Some((root, after)) = rest.split_first_mut() else { return 0 };
+    root.reach = root.end.max(set_reach(before)).max(set_reach(after));
+    root.reach
+}
+
+fn visit(mut nodes: &[Node], range: ByteRange, found: &mut Vec<u32>) {
+    while let Some((root, after)) = nodes.get(nodes.len() / 2..).and_then(<[Node]>::split_first) {
+        if root.reach <= range.offset {
+            return;
+        }
+        let before = &nodes[..nodes.len() / 2];
+        if root.start >= range.end() {
+            nodes = before;
+            continue;
+        }
+        visit(before, range, found);
+        if root.end > range.offset {
+            found.push(root.number);
+        }
+        nodes = after;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    fn range((offset, length): (u64, u64)) -> ByteRange {
+        ByteRange { offset, length }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_found_is_what_a_scan_finds(ranges in vec((0..200_u64, 0..40_u64), 0..60), wanted in (0..220_u64, 0..50_u64)) {
+            let ranges: Vec<ByteRange> = ranges.into_iter().map(range).collect();
+            let numbered = || ranges.iter().copied().zip(0_u32..);
+            let mut found = Vec::new();
+            Ranges::new(numbered()).overlapping(range(wanted), &mut found);
+            found.sort_unstable();
+            let scanned: Vec<u32> =
+                numbered().filter(|(one, _)| one.overlaps(range(wanted))).map(|(_, number)| number).collect();
+            prop_assert_eq!(found, scanned);
+        }
+    }
+
+    #[test]
+    fn the_last_byte_of_all_is_a_byte() {
+        let ranges = Ranges::new([(range((u64::MAX - 1, 1)), 7)]);
+        let mut found = Vec::new();
+        ranges.overlapping(range((u64::MAX - 1, 1)), &mut found);
+        assert_eq!(found, [7]);
+    }
+}

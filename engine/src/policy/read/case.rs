@@ -1,0 +1,80 @@
+//! `[case]`: how a policy is run in a guest.
+
+use super::place::DISK_BYTES_MAX;
+use crate::diagnostic::Diagnostic;
+use crate::policy::quantity::{parse_bytes, parse_some_time};
+use crate::policy::table::{Mistakes, Table, one_of, quantity, string};
+use crate::policy::tree::{Node, Value};
+use crate::policy::{Case, CaseDevice, ImageRecipe, LIMIT_NS_DEFAULT, grammar};
+
+/// Smallest and largest disk that a recipe can ask for, in bytes.
+const IMAGE_BYTES: std::ops::RangeInclusive<u64> = 1 << 20..=DISK_BYTES_MAX;
+
+/// Filesystems that a recipe can ask for.
+const FILESYSTEMS: [&str; 2] = ["ext4", "xfs"];
+
+pub fn read(node: &Node, mistakes: &mut Mistakes) -> Option<Case> {
+    let table = Table::of("[case]", grammar::CASE, node, mistakes)?;
+    let about = table.need_str("about", mistakes);
+    let guest = table.need_str("guest", mistakes);
+    let witness = table.get_bool("witness", mistakes).unwrap_or(false);
+    let limit_ns = table.get_quantity("limit", parse_some_time, mistakes).unwrap_or(LIMIT_NS_DEFAULT);
+    let image = table.need("image", mistakes);
+    let device = table.get("device").and_then(|node| read_device(node, mistakes)).unwrap_or_default();
+    if let Some(name) = guest
+        && name.contains('/')
+        && let Some(node) = table.get("guest")
+    {
+        let message = format!("`{name}` is a path, but a guest script is named by its file name");
+        mistakes.push(
+            Diagnostic::error(node.at.clone(), message)
+                .help("scripts are in guest-scripts/, or beside the policy"),
+        );
+    }
+    let image = read_image(image?, mistakes)?;
+    Some(Case { about: about?.to_owned(), guest: guest?.to_owned(), witness, limit_ns, image, device })
+}
+
+fn read_image(node: &Node, mistakes: &mut Mistakes) -> Option<ImageRecipe> {
+    let table = Table::of("[case.image]", grammar::IMAGE, node, mistakes)?;
+    let size = table.need("size", mistakes);
+    let filesystem = table.need("filesystem", mistakes);
+    let filesystem = one_of("filesystem", filesystem?, &FILESYSTEMS, mistakes);
+    let size_bytes = quantity(size?, parse_bytes, mistakes)?;
+    if !IMAGE_BYTES.contains(&size_bytes) || size_bytes % 4096 != 0 {
+        let message = "an image is 1M to 1T, a multiple of 4096 bytes";
+        mistakes.push(Diagnostic::error(size?.at.clone(), message));
+    }
+    let options = match table.get("options") {
+        Some(node) => read_strings("options", node, mistakes)?,
+        None => Vec::new(),
+    };
+    Some(ImageRecipe { size_bytes, filesystem: FILESYSTEMS[filesystem?].to_owned(), options })
+}
+
+fn read_strings(what: &str, node: &Node, mistakes: &mut Mistakes) -> Option<Vec<String>> {
+    let Value::Array(items) = &node.value else {
+        mistakes.push(Diagnostic::error(node.at.clone(), format!("`{what}` must be a list of strings")));
+        return None;
+    };
+    let each = format!("each of `{what}`");
+    items.iter().map(|item| string(&each, item, mistakes).map(str::to_owned)).collect()
+}
+
+fn read_device(node: &Node, mistakes: &mut Mistakes) -> Option<CaseDevice> {
+    let table = Table::of("[case.device]", grammar::DEVICE, node, mistakes)?;
+    let queue_size = table.get_number("queue-size", 2, 1024, mistakes);
+    if let (Some(size), Some(node)) = (queue_size, table.get("queue-size"))
+        && !size.is_power_of_two()
+    {
+        let message = "`queue-size` must be a power of 2";
+        mistakes.push(Diagnostic::error(node.at.clone(), message).help(format!(
+            "{} is one, and {}",
+            size.next_power_of_two() / 2,
+            size.next_power_of_two()
+        )));
+    }
+    let num_queues = table.get_number("num-queues", 1, 16, mistakes);
+    let short = |number: u64| u16::try_from(number).ok();
+    Some(CaseDevice { queue_size: queue_size.and_then(short), num_queues: num_queues.and_then(short) })
+}

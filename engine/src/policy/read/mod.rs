@@ -1,0 +1,196 @@
+//! From the texts of a policy to a [`Policy`], or to all of its mistakes.
+//!
+//! First the files are read and parameters put in ([`load`]), then the names of all files are collected, then
+//! everything is resolved against them.
+
+mod case;
+mod delay;
+mod filter;
+mod hold;
+mod include;
+mod load;
+mod parameter;
+mod parts;
+mod payload;
+mod place;
+mod rule;
+mod sign;
+mod wait;
+
+use self::filter::Subject;
+use self::load::Loaded;
+use super::circle::{self, Circle};
+use super::names::{Index, Names, SOURCES};
+use super::table::{Mistakes, Table, one_of};
+use super::tree::{Entry, Value};
+use super::{Checked, NamedEvent, Point, Policy, Probe, Settings, State, Written, grammar};
+use crate::diagnostic::{Diagnostic, Diagnostics, File, Severity, Spot};
+use crate::request::Probes;
+
+pub use parts::Parts;
+
+/// Gets an included file's text, or why there is none.
+pub type Include<'i> = &'i mut dyn FnMut(&str) -> Result<String, String>;
+
+pub fn read(
+    origin: &str,
+    text: &str,
+    settings: &Settings,
+    include: Include<'_>,
+) -> Result<Checked, Diagnostics> {
+    let mut loaded = load::load(origin, text, settings, include);
+    let policy = loaded.is_whole.then(|| compile(&mut loaded, settings));
+    let Loaded { files, mut list, .. } = loaded;
+    list.sort_by_key(|one| (one.at.file, one.at.span.start));
+    match policy.flatten() {
+        Some((mut policy, guest_events)) if list.iter().all(|one| one.severity != Severity::Error) => {
+            policy.written = written(&files, settings);
+            Ok(Checked { policy, warnings: Diagnostics { files, list }, guest_events })
+        }
+        _ => Err(Diagnostics { files, list }),
+    }
+}
+
+fn written(files: &[File], settings: &Settings) -> Written {
+    let included = files
+        .iter()
+        .skip(1)
+        .map(|file| super::Included { path: file.origin.clone(), text: file.text.clone() });
+    Written {
+        origin: files[0].origin.clone(),
+        text: files[0].text.clone(),
+        included: included.collect(),
+        set: settings.set.clone(),
+        seed: settings.seed,
+    }
+}
+
+type GuestEvents = Vec<(String, Spot)>;
+
+/// `None` if there are mistakes.
+fn compile(loaded: &mut Loaded, settings: &Settings) -> Option<(Policy, GuestEvents)> {
+    let mut mistakes = Mistakes::new();
+    let parts = Parts::of(&loaded.roots, &mut mistakes);
+    let mut policy = Policy { watchdog_ns: parts.watchdog_ns, ..Policy::none() };
+    policy.seed = settings.seed.or(parts.seed).unwrap_or(0);
+    let mistakes = {
+        let mut reader = Reader::new(&parts, mistakes);
+        reader.policy(&parts, &mut policy);
+        reader.mistakes
+    };
+    // What stands where a parameter could not be put in is wrong because of that.
+    let mut list = std::mem::take(&mut loaded.list);
+    list.extend(mistakes.into_iter().filter(|one| !loaded.unfilled.contains(&one.at)));
+    let good = |list: &Mistakes| list.iter().all(|one| one.severity != Severity::Error);
+    if good(&list) {
+        check_circles(&policy, &parts, &mut list);
+    }
+    let guest_events = parts.guest_events();
+    let good = good(&list);
+    loaded.list = list;
+    good.then_some((policy, guest_events))
+}
+
+/// Resolves what is written against the names of the policy.
+struct Reader<'n> {
+    places: Index<'n>,
+    names: Names<'n>,
+    probes: Vec<Probe>,
+    mistakes: Mistakes,
+}
+
+impl<'n> Reader<'n> {
+    fn new(parts: &Parts<'n>, mistakes: Mistakes) -> Reader<'n> {
+        let index = |entries: &[&'n Entry]| entries.iter().map(|entry| entry.name.as_str()).collect();
+        let events = SOURCES.map(|(source, word)| {
+            let entries = parts.events.iter().filter(|entry| entry.node.text() == Some(word));
+            (source, entries.map(|entry| entry.name.as_str()).collect())
+        });
+        let names = Names {
+            points: index(&parts.points),
+            states: index(&parts.states),
+            events: events.into(),
+            free: |_| false,
+        };
+        Reader { places: index(&parts.places), names, probes: Vec::new(), mistakes }
+    }
+
+    fn policy(&mut self, parts: &Parts<'_>, policy: &mut Policy) {
+        policy.case = parts.case.and_then(|node| case::read(node, &mut self.mistakes));
+        policy.places = parts.places.iter().map(|entry| place::read(entry, &mut self.mistakes)).collect();
+        policy.events = parts.events.iter().filter_map(|entry| self.event(entry)).collect();
+        policy.states = parts.states.iter().map(|entry| self.state(entry)).collect();
+        policy.signs = parts.signs.iter().filter_map(|entry| sign::read(entry, &mut self.mistakes)).collect();
+        policy.points = parts.points.iter().filter_map(|entry| self.point(entry)).collect();
+        let holds = parts.holds.iter().filter_map(|(node, watchdog_ns)| self.hold(node, *watchdog_ns));
+        policy.holds = holds.collect();
+        for (index, (node, watchdog_ns)) in parts.rules.iter().enumerate() {
+            let name = parts.rule_name(index);
+            policy.rules.extend(self.rule(node, name, *watchdog_ns));
+        }
+        policy.probes = std::mem::take(&mut self.probes);
+    }
+
+    fn mistake(&mut self, at: &Spot, message: impl Into<String>) {
+        self.mistakes.push(Diagnostic::error(at.clone(), message));
+    }
+
+    fn event(&mut self, entry: &Entry) -> Option<NamedEvent> {
+        let names = SOURCES.map(|(_, word)| word);
+        let source = one_of("source of an event", &entry.node, &names, &mut self.mistakes)?;
+        Some(NamedEvent { source: SOURCES[source].0, name: entry.name.clone() })
+    }
+
+    fn state(&mut self, entry: &Entry) -> State {
+        let on = match entry.node.value {
+            Value::Bool(on) => on,
+            _ => {
+                let message = format!("state `{}` must be `true` or `false`", entry.name);
+                self.mistakes.push(
+                    Diagnostic::error(entry.node.at.clone(), message)
+                        .help("it says whether the state is on when an attempt begins"),
+                );
+                false
+            }
+        };
+        State { name: entry.name.clone(), on }
+    }
+
+    fn point(&mut self, entry: &Entry) -> Option<Point> {
+        let what = format!("point `{}`", entry.name);
+        let table = Table::of(what, grammar::POINT, &entry.node, &mut self.mistakes)?;
+        Some(Point { name: entry.name.clone(), filter: self.filter(&table, Subject::Point) })
+    }
+
+    /// The index of a payload test; the same test is the same index.
+    fn probe(&mut self, probe: Probe, at: &Spot) -> Option<u8> {
+        let known = self.probes.iter().position(|known| *known == probe);
+        let index = known.unwrap_or_else(|| {
+            self.probes.push(probe);
+            self.probes.len() - 1
+        });
+        if index == Probes::MAX && known.is_none() {
+            let message = format!("a policy can have {} different payloads, this is one more", Probes::MAX);
+            self.mistake(at, message);
+        }
+        u8::try_from(index).ok()
+    }
+}
+
+fn check_circles(policy: &Policy, parts: &Parts<'_>, mistakes: &mut Mistakes) {
+    match circle::find(policy) {
+        Some(Circle::Points(point)) => {
+            let entry = parts.points[point.get()];
+            let message = format!("point `{}` can never arrive: what it comes after waits for it", entry.name);
+            let mistake = Diagnostic::error(entry.at.clone(), message).label("in a circle");
+            mistakes
+                .push(mistake.help("let one of the points come after nothing, or after an event of the guest"));
+        }
+        Some(Circle::Holds { hold, words }) => mistakes.push(
+            Diagnostic::error(parts.holds[hold].0.at.clone(), format!("holds wait in a circle: {words}"))
+                .label("this hold can never end but by its watchdog")
+                .help("let one of them wait for something that comes before its own release, or for a guest event"),
+        ),
+        None => {}
+    }
+}
