@@ -1,6 +1,7 @@
 //! The command line of `blkstayd`.
 
 use crate::device::QUEUES_MAX;
+use blkstay_engine::policy::Settings;
 use clap::Parser;
 use std::path::PathBuf;
 
@@ -26,6 +27,14 @@ pub struct Cli {
     #[arg(long, value_name = "PATH")]
     pub policy: Option<PathBuf>,
 
+    /// Value of one of the policy's parameters; may be given for each
+    #[arg(long = "set", value_name = "NAME=VALUE", requires = "policy", value_parser = parameter)]
+    pub parameters: Vec<(String, String)>,
+
+    /// What the policy draws chance from, instead of its own seed
+    #[arg(long, value_name = "N", requires = "policy")]
+    pub seed: Option<u64>,
+
     /// File that every request is logged to; appended to if it exists
     #[arg(long, value_name = "PATH")]
     pub journal: Option<PathBuf>,
@@ -34,6 +43,10 @@ pub struct Cli {
     #[arg(long, value_name = "PATH")]
     pub control: Option<PathBuf>,
 
+    /// Log what the blocks of each request are to the filesystem, also when the policy does not ask
+    #[arg(long)]
+    pub classes: bool,
+
     /// Refuse writes and open the image for reading only
     #[arg(long)]
     pub read_only: bool,
@@ -41,4 +54,20 @@ pub struct Cli {
     /// Most queues that the guest may use
     #[arg(long, value_name = "N", default_value_t = QUEUES_MAX, value_parser = clap::value_parser!(u16).range(1..=i64::from(QUEUES_MAX)))]
     pub num_queues: u16,
+
+    /// Spend a CPU on delays while they follow each other closely: they are then right to a few microseconds
+    #[arg(long)]
+    pub busy_poll: bool,
+}
+
+impl Cli {
+    /// What the policy is read with.
+    pub fn settings(&self) -> Settings {
+        Settings { set: self.parameters.iter().cloned().collect(), seed: self.seed }
+    }
+}
+
+fn parameter(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("it has no `=`; write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }

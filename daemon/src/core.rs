@@ -4,21 +4,24 @@
 //! Records reach the journal before the actions of their step have any effect outside, so whatever
 //! a guest or a client has seen happen is in the journal, also after `kill -9`.
 
-use crate::chain::{Arrived, Finished, Parsed};
+use crate::chain::{Arrived, Asked, Finished, Parsed};
+use crate::classes::Classes;
 use crate::drive::Drive;
 use crate::frontend::Ring;
 use crate::journal::Journal;
-use crate::timer::Timer;
-use blkstay_engine::class::ClassSet;
-use blkstay_engine::control::{Answer, Call, Reply};
+use crate::timer::{NEVER, Timer};
+use blkstay_engine::control::{Answer, Call, Command, Reply};
 use blkstay_engine::engine::{Action, Engine, Input, Token};
 use blkstay_engine::journal::{Abandon, Record, Source};
 use blkstay_engine::policy::Policy;
-use blkstay_engine::request::{Nanos, Probes, Request, RequestId, Status};
+use blkstay_engine::request::{Nanos, Op, Probes, Request, RequestId, Status};
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Instant;
 use tokio::sync::mpsc::UnboundedSender;
+
+/// How often the timer tries to get the lock before it sleeps for it: some tens of microseconds.
+const TRIES: usize = 2000;
 
 /// A request that has not completed, as far as the daemon has it.
 enum Pending {
@@ -38,11 +41,14 @@ struct Owed {
 
 struct Inner {
     engine: Engine,
+    classes: Classes,
     journal: Journal,
     pending: HashMap<RequestId, Pending>,
     owed: HashMap<Token, Owed>,
     next_request: u64,
     next_token: u64,
+    /// When the engine wants to be told that time has passed.
+    due: Nanos,
     /// Requests that the drive has, given up or not.
     in_drive: usize,
     /// Nothing happens any more: the daemon ends.
@@ -63,14 +69,16 @@ pub struct Core {
 
 impl Core {
     /// A core without a drive; `failed` is told when the daemon has to end.
-    pub fn new(journal: Journal, failed: UnboundedSender<String>) -> Arc<Core> {
+    pub fn new(journal: Journal, classes: Classes, failed: UnboundedSender<String>) -> Arc<Core> {
         let inner = Inner {
             engine: Engine::new(),
+            classes,
             journal,
             pending: HashMap::new(),
             owed: HashMap::new(),
             next_request: 1,
             next_token: 1,
+            due: NEVER,
             in_drive: 0,
             closed: false,
         };
@@ -115,6 +123,7 @@ impl Core {
         let now = self.now();
         let actions = inner.engine.load(now, policy, true);
         self.carry_out(&mut inner, now, actions);
+        inner.policy_is_loaded();
     }
 
     /// Takes what came out of a ring, oldest first.
@@ -125,8 +134,7 @@ impl Core {
                 Parsed::Request(request) => {
                     let id = RequestId(inner.next_request);
                     inner.next_request += 1;
-                    let (class, probes) = (ClassSet::NONE, Probes::default());
-                    let seen = Request { id, queue, op: request.op, range: request.range, class, probes };
+                    let seen = inner.look_at(id, queue, &request);
                     inner.pending.insert(id, Pending::Arrived(request, ring.clone()));
                     self.step(&mut inner, Input::Arrived(seen));
                 }
@@ -149,10 +157,12 @@ impl Core {
     pub fn finished(&self, id: RequestId, request: Finished, status: Status) {
         let mut inner = self.lock();
         inner.in_drive -= 1;
+        inner.is_through(id, &request, status);
         match inner.pending.remove(&id) {
             Some(Pending::InDrive(ring)) => {
+                let probes = inner.probes_of_read(&request, status);
                 inner.pending.insert(id, Pending::Finished(request, ring));
-                self.step(&mut inner, Input::Done { id, status, probes: Probes::default() });
+                self.step(&mut inner, Input::Done { id, status, probes });
             }
             _ => request.abandon(),
         }
@@ -166,7 +176,11 @@ impl Core {
         inner.next_token += 1;
         inner.owed.insert(token, Owed { id: call.id, client: client.clone() });
         let Call { during, command, .. } = call;
+        let loads = matches!(command, Command::Load { .. });
         self.step(&mut inner, Input::Call { token, source, during, command });
+        if loads {
+            inner.policy_is_loaded();
+        }
     }
 
     /// A client is gone: what it waits for is forgotten.
@@ -187,14 +201,15 @@ impl Core {
 
     /// Time has passed.
     pub fn tick(&self) {
-        self.step(&mut self.lock(), Input::Tick);
+        self.tick_if_due(&mut self.lock_soon());
     }
 
-    /// The guest stops a ring: its requests are let go, and this returns when all have completed.
-    pub fn stop_ring(&self, queue: u16) {
+    /// The guest stops a ring: its requests are let go, and this returns when all have completed and none is
+    /// `in_flight` any more.
+    pub fn stop_ring(&self, queue: u16, in_flight: impl Fn() -> usize) {
         let mut inner = self.lock();
         self.step(&mut inner, Input::RingStopped { queue });
-        while inner.engine.in_flight(queue) > 0 && !inner.closed {
+        while in_flight() > 0 && !inner.closed {
             inner = self.through.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -222,13 +237,36 @@ impl Core {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The same for who has no time to be put to sleep and woken up: whoever has it is through in a moment.
+    fn lock_soon(&self) -> MutexGuard<'_, Inner> {
+        for _ in 0..TRIES {
+            match self.inner.try_lock() {
+                Ok(inner) => return inner,
+                Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
+            }
+        }
+        self.lock()
+    }
+
+    /// What is due comes first: whoever is here does it, rather than the timer that waits for the lock.
     fn step(&self, inner: &mut Inner, input: Input) {
+        self.tick_if_due(inner);
         if inner.closed {
             return give_up(inner, input);
         }
         let now = self.now();
         let actions = inner.engine.step(now, input);
         self.carry_out(inner, now, actions);
+    }
+
+    fn tick_if_due(&self, inner: &mut Inner) {
+        let now = self.now();
+        if inner.due <= now && !inner.closed {
+            inner.due = NEVER;
+            let actions = inner.engine.step(now, Input::Tick);
+            self.carry_out(inner, now, actions);
+        }
     }
 
     /// `now` is the time at which the engine decided: the journal fed back gives the same decisions.
@@ -258,7 +296,8 @@ impl Core {
             Action::Complete(id, status) => complete(inner, id, status),
             Action::Abandon(id) => abandon(inner, id),
             Action::WakeAt(at) => {
-                self.timer.set(at.map(|at| self.started + std::time::Duration::from_nanos(at)))
+                inner.due = at.unwrap_or(NEVER);
+                self.timer.set(inner.due);
             }
             Action::Reply(token, answer) => reply(inner, token, answer),
             Action::Record(_) => {}
@@ -279,11 +318,48 @@ impl Core {
     }
 }
 
+impl Inner {
+    /// Nothing arrives before this is done, so that no request is seen with a part of the policy.
+    fn policy_is_loaded(&mut self) {
+        self.classes.set_policy(self.engine.policy());
+    }
+
+    /// What the engine decides on of a request that has arrived.
+    fn look_at(&mut self, id: RequestId, queue: u16, request: &Arrived) -> Request {
+        let Asked { op, range, .. } = request.asked;
+        let class = self.classes.arrived(id, request);
+        let tests = &self.engine.policy().probes;
+        let probes = match op {
+            Op::Write if !tests.is_empty() => request.payload().probes(tests),
+            _ => Probes::default(),
+        };
+        Request { id, queue, op, range, class, probes }
+    }
+
+    /// Which of the policy's payload tests the data passes that a read has brought.
+    fn probes_of_read(&self, request: &Finished, status: Status) -> Probes {
+        let tests = &self.engine.policy().probes;
+        let brought = status == Status::Ok && request.asked.is_some_and(|asked| asked.op == Op::Read);
+        if brought && !tests.is_empty() { request.payload().probes(tests) } else { Probes::default() }
+    }
+
+    /// The drive is through with a request, or will never see it.
+    fn is_through(&mut self, id: RequestId, request: &Finished, status: Status) {
+        if let Some(asked) = request.asked {
+            self.classes.through(id, asked, status == Status::Ok);
+        }
+    }
+}
+
 fn complete(inner: &mut Inner, id: RequestId, status: Status) {
     match inner.pending.remove(&id) {
         Some(Pending::Finished(request, ring)) => ring.complete(request, status),
         // A rule ends it before the drive sees it.
-        Some(Pending::Arrived(request, ring)) => ring.complete(request.refuse(), status),
+        Some(Pending::Arrived(request, ring)) => {
+            let request = request.refuse();
+            inner.is_through(id, &request, Status::Aborted);
+            ring.complete(request, status);
+        }
         Some(Pending::InDrive(ring)) => {
             tracing::error!(%id, "the drive has a request that is to complete");
             inner.pending.insert(id, Pending::InDrive(ring));
@@ -300,7 +376,11 @@ fn monotonic_now() -> Nanos {
 
 fn abandon(inner: &mut Inner, id: RequestId) {
     match inner.pending.remove(&id) {
-        Some(Pending::Arrived(request, _)) => request.abandon(),
+        Some(Pending::Arrived(request, _)) => {
+            let request = request.refuse();
+            inner.is_through(id, &request, Status::Aborted);
+            request.abandon();
+        }
         Some(Pending::Finished(request, _)) => request.abandon(),
         // The drive gives it back, and nobody is waiting then.
         Some(Pending::InDrive(_)) | None => {}

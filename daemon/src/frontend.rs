@@ -208,7 +208,7 @@ impl VhostUserBackend for Frontend {
         let Ok(queue) = u16::try_from(queue) else { return Ok(()) };
         if let Some(state) = self.rings.get(usize::from(queue)) {
             drop(state.taking.lock().unwrap_or_else(PoisonError::into_inner));
-            self.core.stop_ring(queue);
+            self.core.stop_ring(queue, || state.in_flight.load(Ordering::Acquire));
             state.broken.store(false, Ordering::Release);
         }
         Ok(())

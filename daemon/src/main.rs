@@ -1,6 +1,7 @@
 //! `blkstayd`: a vhost-user disk whose completions obey a policy.
 
 mod chain;
+mod classes;
 mod cli;
 mod control;
 mod core;
@@ -9,9 +10,11 @@ mod drive;
 mod frontend;
 mod image;
 mod journal;
+mod payload;
 mod socket;
 mod timer;
 
+use crate::classes::Classes;
 use crate::cli::Cli;
 use crate::core::Core;
 use crate::device::Device;
@@ -20,9 +23,10 @@ use crate::frontend::Frontend;
 use crate::image::Image;
 use crate::journal::Journal;
 use crate::socket::{Socket, SocketPath};
+use crate::timer::Polling;
 use anyhow::{Context, Result, anyhow, ensure};
 use blkstay_engine::journal::Source;
-use blkstay_engine::policy::Policy;
+use blkstay_engine::policy::{Policy, Settings};
 use clap::Parser;
 use std::io::{IsTerminal, Write};
 use std::os::unix::net::UnixListener;
@@ -61,7 +65,7 @@ fn run(cli: &Cli) -> Result<()> {
         "--control and --socket are the same path, {}; give each its own",
         cli.socket.display()
     );
-    let policy = cli.policy.as_deref().map(read_policy).transpose()?;
+    let policy = cli.policy.as_deref().map(|path| read_policy(path, &cli.settings())).transpose()?;
     let image = Image::open(&cli.image, cli.read_only)?;
     let journal = cli.journal.as_deref().map(Journal::open).transpose()?.unwrap_or_default();
     let socket = Socket::bind("--socket", &cli.socket)?;
@@ -69,13 +73,14 @@ fn run(cli: &Cli) -> Result<()> {
 
     let device = Device { bytes: image.bytes, read_only: cli.read_only, queues: cli.num_queues };
     let (failed, failure) = unbounded_channel();
-    let core = Core::new(journal, failed);
+    let read = image.file.try_clone().context("cannot open the image a second time")?;
+    let core = Core::new(journal, Classes::new(read, image.bytes, cli.classes), failed);
     core.begin_journal(cli.image.display().to_string(), image.bytes);
     if let Some(policy) = policy {
         core.load(policy);
     }
     start_drive(&core, image)?;
-    start_timer(&core)?;
+    start_timer(&core, if cli.busy_poll { Polling::BUSY } else { Polling::BRIEF })?;
     start_front_end(&core, device, socket.listener)?;
     runtime.block_on(serve(cli, core, control, signals, failure, socket.path))
 }
@@ -101,13 +106,18 @@ impl Signals {
     }
 }
 
-fn read_policy(path: &Path) -> Result<Policy> {
+fn read_policy(path: &Path, settings: &Settings) -> Result<Policy> {
     let origin = path.display().to_string();
     let text = std::fs::read_to_string(path).with_context(|| format!("policy {origin}: cannot read it"))?;
     let colour = std::io::stderr().is_terminal();
-    Policy::parse(&origin, &text).map_err(|mistakes| {
+    let mut include = |path: &str| std::fs::read_to_string(path).map_err(|error| error.to_string());
+    let checked = Policy::read(&origin, &text, settings, &mut include).map_err(|mistakes| {
         anyhow!("the policy has mistakes; nothing was served\n{}", mistakes.render(colour))
-    })
+    })?;
+    if !checked.warnings.list.is_empty() {
+        eprintln!("{}\n", checked.warnings.render(colour));
+    }
+    Ok(checked.policy)
 }
 
 /// A socket for people and the lab, and one that QEMU connects a guest's port to: a guest cannot
@@ -141,9 +151,9 @@ fn start_drive(core: &Arc<Core>, image: Image) -> Result<()> {
     Ok(())
 }
 
-fn start_timer(core: &Arc<Core>) -> Result<()> {
+fn start_timer(core: &Arc<Core>, polling: Polling) -> Result<()> {
     let core = core.clone();
-    let run = move || core.timer().run(|| core.tick());
+    let run = move || core.timer().run(polling, || core.now(), || core.tick());
     std::thread::Builder::new().name("timer".into()).spawn(run).context("cannot start the timer")?;
     Ok(())
 }

@@ -33,15 +33,15 @@ impl Polling {
 #[derive(Debug)]
 pub struct Timer {
     deadline: AtomicU64,
-    /// When the thread comes back by itself; 0 while it is awake.
-    asleep_until: AtomicU64,
+    /// The deadline that the thread sleeps for; 0 while it is awake.
+    asleep_for: AtomicU64,
     thread: OnceLock<Thread>,
 }
 
 impl Default for Timer {
     fn default() -> Timer {
-        let (deadline, asleep_until) = (AtomicU64::new(NEVER), AtomicU64::new(0));
-        Timer { deadline, asleep_until, thread: OnceLock::new() }
+        let (deadline, asleep_for) = (AtomicU64::new(NEVER), AtomicU64::new(0));
+        Timer { deadline, asleep_for, thread: OnceLock::new() }
     }
 }
 
@@ -50,7 +50,7 @@ impl Timer {
     /// call: it is cheaper to let it come back in vain.
     pub fn set(&self, deadline: Nanos) {
         self.deadline.store(deadline, Ordering::SeqCst);
-        if deadline < self.asleep_until.load(Ordering::SeqCst)
+        if deadline < self.asleep_for.load(Ordering::SeqCst)
             && let Some(thread) = self.thread.get()
         {
             thread.unpark();
@@ -77,9 +77,9 @@ impl Timer {
         }
     }
 
-    /// Sleeps until then, or until a deadline comes that is earlier.
+    /// Sleeps until then, or until an earlier deadline than this one is set.
     fn sleep(&self, deadline: Nanos, now: Nanos, until: Nanos) {
-        self.asleep_until.store(if deadline == NEVER { NEVER } else { until }, Ordering::SeqCst);
+        self.asleep_for.store(deadline, Ordering::SeqCst);
         // A deadline that was set just before nobody was told to wake up for.
         if self.deadline.load(Ordering::SeqCst) == deadline {
             match deadline {
@@ -87,7 +87,7 @@ impl Timer {
                 _ => std::thread::park_timeout(Duration::from_nanos(until.saturating_sub(now))),
             }
         }
-        self.asleep_until.store(0, Ordering::SeqCst);
+        self.asleep_for.store(0, Ordering::SeqCst);
     }
 }
 
@@ -95,5 +95,61 @@ impl Timer {
 fn sleep_precisely() {
     if let Err(error) = nix::sys::prctl::set_timerslack(1) {
         tracing::debug!(%error, "delays are less precise: the timer's slack is as it was");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, mpsc};
+    use std::time::Instant;
+
+    const WATCHDOG: Duration = Duration::from_secs(30);
+
+    /// A timer that runs, its clock, and when it woke somebody.
+    fn running(polling: Polling) -> (Arc<Timer>, Instant, mpsc::Receiver<Nanos>) {
+        let (timer, zero) = (Arc::new(Timer::default()), Instant::now());
+        let (sender, wakes) = mpsc::channel();
+        let run = timer.clone();
+        std::thread::spawn(move || {
+            let now = move || zero.elapsed().as_nanos() as Nanos;
+            run.run(polling, now, || drop(sender.send(now())))
+        });
+        (timer, zero, wakes)
+    }
+
+    #[test]
+    fn it_is_never_early_and_forgets_a_deadline_that_has_passed() {
+        for polling in [Polling::BRIEF, Polling::BUSY] {
+            let (timer, zero, wakes) = running(polling);
+            for ahead in [0, 1_000, 70_000, 3_000_000, 20_000_000] {
+                let at = zero.elapsed().as_nanos() as Nanos + ahead;
+                timer.set(at);
+                assert!(wakes.recv_timeout(WATCHDOG).expect("a wake-up") >= at, "{ahead} ns ahead");
+            }
+            assert!(wakes.try_recv().is_err(), "it woke twice for one deadline");
+        }
+    }
+
+    #[test]
+    fn an_earlier_deadline_counts_though_it_sleeps_for_a_later_one() {
+        let (timer, zero, wakes) = running(Polling::BRIEF);
+        timer.set(zero.elapsed().as_nanos() as Nanos + 3_600_000_000_000);
+        // Also once it does sleep for that.
+        while timer.asleep_for.load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+        timer.set(zero.elapsed().as_nanos() as Nanos + 1_000_000);
+        wakes.recv_timeout(WATCHDOG).expect("a wake-up before the hour is over");
+    }
+
+    #[test]
+    fn a_deadline_that_was_taken_back_wakes_nobody() {
+        let (timer, zero, wakes) = running(Polling::BRIEF);
+        timer.set(zero.elapsed().as_nanos() as Nanos + 3_600_000_000_000);
+        timer.set(NEVER);
+        timer.set(0);
+        wakes.recv_timeout(WATCHDOG).expect("a wake-up");
+        assert!(wakes.try_recv().is_err(), "it woke for what was taken back");
     }
 }

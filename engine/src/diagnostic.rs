@@ -10,6 +10,9 @@ const SHOWN_MAX: usize = 100;
 /// Most words that are listed to choose from.
 const LISTED_MAX: usize = 24;
 
+/// Most words that one is compared with.
+const COMPARED_MAX: usize = 500;
+
 /// Whether a diagnostic stops the policy from being used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -166,6 +169,7 @@ pub fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Stri
     let known: Vec<&str> = known.into_iter().collect();
     let near = known
         .iter()
+        .take(COMPARED_MAX)
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
         .min()
         .filter(|(distance, candidate)| distance * 3 <= candidate.len());

@@ -94,7 +94,8 @@ pub enum Cause {
     },
     /// The watchdog of another hold ended the forcing of this attempt.
     WatchdogOf {
-        /// The gate of that hold, `A.complete` say.
+        /// The gate of that hold, `A.complete` say. The record that this is part of has a `gate` of its own.
+        #[serde(rename = "of")]
         gate: String,
     },
     /// Its delay has passed.

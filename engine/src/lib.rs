@@ -7,9 +7,11 @@
 pub mod class;
 pub mod control;
 pub mod diagnostic;
+pub mod dryrun;
 pub mod engine;
 pub mod event;
 pub mod journal;
 pub mod policy;
+pub mod replay;
 pub mod report;
 pub mod request;

@@ -24,6 +24,9 @@ pub struct AttemptReport {
     pub points: BTreeMap<String, PointReport>,
     /// Every hold of the policy, in file order.
     pub holds: Vec<HoldReport>,
+    /// What ended the forcing before its end, if a watchdog did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expired: Option<Expired>,
     /// Every rule of the policy that matched a request, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rules: BTreeMap<String, RuleReport>,
@@ -45,6 +48,17 @@ pub struct PointReport {
     /// How many requests were it.
     #[serde(default)]
     pub requests: u64,
+}
+
+/// A watchdog that ran out: nothing was held from then on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expired {
+    /// The gate of the hold, `A.complete` say, or the rule.
+    pub gate: String,
+    /// What was waited for.
+    pub until: String,
+    /// Whether a guest that waited for `attempt.stalled`, to say where it stands, never said so.
+    pub unheard: bool,
 }
 
 /// A rule in an attempt.

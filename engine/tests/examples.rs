@@ -1,28 +1,50 @@
-//! Every policy that the project shows a reader is a good one.
+//! Every policy that the project shows a reader is a good one, and nothing about it is doubtful.
 
-use blkstay_engine::policy::Policy;
+use blkstay_engine::policy::{Policy, Settings};
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository").to_owned()
+}
+
+fn files(directory: &str, ending: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(root().join(directory)).expect("a directory").flatten();
+    let paths = entries.map(|entry| entry.path());
+    paths.filter(|path| path.extension().is_some_and(|found| found == ending)).collect()
+}
+
+fn text(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[track_caller]
+fn assert_good(origin: &str, text: &str) {
+    let mut include = |path: &str| Err(format!("{path} is not there"));
+    let checked = Policy::read(origin, text, &Settings::default(), &mut include)
+        .unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert!(checked.warnings.list.is_empty(), "{}", checked.warnings);
+}
 
 #[test]
 fn policies_in_the_manuals_are_good() {
-    let manuals = [include_str!("../../README.md"), include_str!("../../docs/policy.md")];
-    let blocks: Vec<&str> = manuals.iter().flat_map(|text| text.split("```toml\n").skip(1)).collect();
-    assert_eq!(blocks.len(), 2, "each manual has its example");
-    for block in blocks {
-        let (policy, _) = block.split_once("```").expect("a block ends");
-        Policy::parse("example", policy).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let mut manuals = files("docs", "md");
+    manuals.push(root().join("README.md"));
+    let mut shown = 0;
+    for manual in manuals {
+        for block in text(&manual).split("```toml\n").skip(1) {
+            let (policy, _) = block.split_once("```").expect("a block ends");
+            assert_good(&manual.display().to_string(), policy);
+            shown += 1;
+        }
     }
+    assert!(shown >= 8, "only {shown} policies are shown");
 }
 
 #[test]
 fn policies_of_the_library_are_good() {
-    let library = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies");
-    let policies = std::fs::read_dir(library).expect("policies/").flatten().map(|entry| entry.path());
-    let policies: Vec<_> =
-        policies.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
-    assert!(!policies.is_empty());
-    for path in policies {
-        let text = std::fs::read_to_string(&path).expect("a policy");
-        let policy = Policy::parse(&path.display().to_string(), &text);
-        policy.unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let library = files("policies", "toml");
+    assert!(library.len() >= 11, "only {} policies", library.len());
+    for path in library {
+        assert_good(&path.display().to_string(), &text(&path));
     }
 }

@@ -1,14 +1,12 @@
 //! What files have mapped: the trees of mapping blocks as last seen, and the blocks that they claim.
 //!
 //! A mapping block is kept as what it said, so nothing has to be read again when another block of the same
-//! file changes, and a block that is newer in the journal than on the disk is not forgotten. Every claim
-//! carries who made it: one that has been taken over by another is not given up with the first.
+//! file changes, and a block that is newer in the journal than on the disk is not forgotten.
 
+use crate::claims::Claims;
 use crate::inode::{Branch, Inode};
-use crate::intervals::Intervals;
 use crate::mapping::{Child, Content, Run};
 use crate::source::Source;
-use crate::superblock::Layout;
 use blkstay_engine::class::Class;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -18,21 +16,10 @@ use std::ops::Range;
 /// after stays unknown.
 const WEIGHT_MAX: usize = 1 << 22;
 
-/// How many nodes are remembered that others took blocks from. In a sound filesystem they are those whose new
-/// content is on its way.
-const ROBBED_MAX: usize = 64;
-
 /// Who claims a block: a mapping block by its number, an inode by its number and this bit …
 const INODE: u64 = 1 << 63;
 /// … or all inodes that share a block of extended attributes.
 const ATTRIBUTES: u64 = 1 << 62;
-
-/// What a block is to files, and who says so.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Claim {
-    pub class: Class,
-    by: u64,
-}
 
 /// An inode or a mapping block.
 #[derive(Clone, Debug)]
@@ -46,12 +33,22 @@ struct Node {
     content: Content,
 }
 
+impl Node {
+    /// All blocks that it claims, and what they are.
+    fn says(&self) -> impl Iterator<Item = (Range<u64>, Class)> + '_ {
+        let Branch { class, shape, .. } = self.branch;
+        let runs = self.content.runs.iter().map(move |run| (run.blocks(), class));
+        let below = self.content.children.iter();
+        runs.chain(below.map(move |child| (child.block..child.block + 1, shape.class())))
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Files {
     blocks: u64,
     block_size: u64,
-    claims: Intervals<Claim>,
+    claims: Claims,
     nodes: BTreeMap<u64, Node>,
     /// The block of extended attributes of each inode that has one, and how many inodes share each.
     attributes: BTreeMap<u32, u64>,
@@ -62,17 +59,15 @@ pub(crate) struct Files {
     change: u64,
     /// Mapping blocks that were let go in this change, and by whom. Another may take them.
     loose: Vec<(u64, u64)>,
-    /// Nodes that still say that blocks are theirs which another has taken since.
-    robbed: BTreeSet<u64>,
     journal_moved: bool,
 }
 
 impl Files {
-    pub fn new(layout: &Layout) -> Files {
+    pub fn new(blocks: u64, block_size: u64) -> Files {
         Files {
-            blocks: layout.blocks,
-            block_size: layout.block_size,
-            claims: Intervals::default(),
+            blocks,
+            block_size,
+            claims: Claims::default(),
             nodes: BTreeMap::new(),
             attributes: BTreeMap::new(),
             sharers: BTreeMap::new(),
@@ -80,23 +75,22 @@ impl Files {
             weight_max: WEIGHT_MAX,
             change: 1,
             loose: Vec::new(),
-            robbed: BTreeSet::new(),
             journal_moved: false,
         }
     }
 
     /// The filesystem has grown.
-    pub fn grow(&mut self, layout: &Layout) {
-        self.blocks = layout.blocks;
+    pub fn grow(&mut self, blocks: u64) {
+        self.blocks = blocks;
     }
 
     /// What files have in a range.
     pub fn over(&self, range: Range<u64>) -> impl Iterator<Item = (Range<u64>, Option<Class>)> + '_ {
-        self.claims.over(range).map(|(range, claim)| (range, claim.map(|claim| claim.class)))
+        self.claims.over(range)
     }
 
     pub fn at(&self, block: u64) -> Option<Class> {
-        self.claims.at(block).map(|claim| claim.class)
+        self.claims.at(block)
     }
 
     /// Whether no more is kept.
@@ -159,9 +153,9 @@ impl Files {
     /// All that an inode maps.
     pub fn runs(&self, inode: u32) -> Vec<Run> {
         let mut todo = vec![INODE | u64::from(inode)];
-        let mut runs = Vec::new();
+        let (mut runs, mut seen) = (Vec::new(), BTreeSet::new());
         while let Some(id) = todo.pop() {
-            let Some(node) = self.nodes.get(&id) else { continue };
+            let Some(node) = self.nodes.get(&id).filter(|_| seen.insert(id)) else { continue };
             runs.extend_from_slice(&node.content.runs);
             let own = |child: &&Child| self.nodes.get(&child.block).is_some_and(|node| node.parent == id);
             todo.extend(node.content.children.iter().filter(own).map(|child| child.block));
@@ -197,7 +191,7 @@ impl Files {
         if self.nodes.get(&child.block).is_some_and(|node| node.taken == change) {
             return;
         }
-        self.claim(child.block..child.block + 1, Claim { class: branch.shape.class(), by: parent });
+        self.claims.take(child.block..child.block + 1, branch.shape.class(), parent);
         let known = self.nodes.get_mut(&child.block);
         if let Some(node) = known.filter(|node| node.branch == branch && node.place == child) {
             (node.parent, node.taken) = (parent, change);
@@ -216,14 +210,13 @@ impl Files {
         if weight > self.weight_max {
             return;
         }
-        self.robbed.remove(&id);
         let old = self.nodes.remove(&id).map(|old| old.content).unwrap_or_default();
         let (branch, new) = (node.branch, &node.content);
         let (old_runs, new_runs) = differing(&old.runs, &new.runs);
         let (old_children, new_children) = differing(&old.children, &new.children);
         self.give_up(id, old_runs, old_children);
         for run in new_runs {
-            self.claim(run.blocks(), Claim { class: branch.class, by: id });
+            self.claims.take(run.blocks(), branch.class, id);
         }
         todo.extend(new_children.iter().map(|child| (*child, branch, id)));
         self.weight = weight;
@@ -231,38 +224,23 @@ impl Files {
         self.nodes.insert(id, node);
     }
 
-    /// Takes blocks, from others too: without a journal it may be that who had them is written later.
-    fn claim(&mut self, blocks: Range<u64>, claim: Claim) {
-        for (_, had) in self.claims.over(blocks.clone()) {
-            if let Some(had) = had.filter(|had| had.by != claim.by && self.robbed.len() < ROBBED_MAX) {
-                self.robbed.insert(had.by);
-            }
-        }
-        self.claims.set(blocks, claim);
-    }
-
-    /// Gives what nobody claims any more back to those from whom it was taken.
+    /// Gives blocks that were taken from nodes and then given up back to them.
     fn give_back(&mut self) {
-        self.robbed.retain(|id| self.nodes.contains_key(id));
-        for id in &self.robbed {
-            let Some(node) = self.nodes.get(id) else { continue };
-            for run in &node.content.runs {
-                self.claims.fill(run.blocks(), Claim { class: node.branch.class, by: *id });
-            }
-            for child in &node.content.children {
-                let claim = Claim { class: node.branch.shape.class(), by: *id };
-                self.claims.fill(child.block..child.block + 1, claim);
-            }
-        }
+        let shared = || self.sharers.keys().map(|block| (*block..*block + 1, Class::Xattr)).collect();
+        let nodes = &self.nodes;
+        self.claims.give_back(|by| match by {
+            ATTRIBUTES => shared(),
+            id => nodes.get(&id).map(|node| node.says().collect()).unwrap_or_default(),
+        });
     }
 
     /// Gives up what a node has claimed.
     fn give_up(&mut self, id: u64, runs: &[Run], children: &[Child]) {
         for run in runs {
-            self.claims.clear(run.blocks(), |claim| claim.by == id);
+            self.claims.give_up(run.blocks(), id);
         }
         for child in children {
-            self.claims.clear(child.block..child.block + 1, |claim| claim.by == id);
+            self.claims.give_up(child.block..child.block + 1, id);
             self.loose.push((child.block, id));
         }
     }
@@ -283,7 +261,7 @@ impl Files {
             *sharers -= 1;
             if *sharers == 0 {
                 self.sharers.remove(&old);
-                self.claims.clear(old..old + 1, |claim| claim.by == ATTRIBUTES);
+                self.claims.give_up(old..old + 1, ATTRIBUTES);
             }
             self.attributes.remove(&number);
             self.weight -= 1;
@@ -291,7 +269,7 @@ impl Files {
         if block != 0 && !self.are_full() {
             *self.sharers.entry(block).or_default() += 1;
             self.attributes.insert(number, block);
-            self.claims.set(block..block + 1, Claim { class: Class::Xattr, by: ATTRIBUTES });
+            self.claims.take(block..block + 1, Class::Xattr, ATTRIBUTES);
             self.weight += 1;
         }
     }
@@ -304,3 +282,6 @@ fn differing<'a, T: PartialEq>(old: &'a [T], new: &'a [T]) -> (&'a [T], &'a [T])
     let end = old.iter().rev().zip(new.iter().rev()).take_while(|(old, new)| old == new).count();
     (&old[..old.len() - end], &new[..new.len() - end])
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,12 @@ use std::ops::Range;
 /// forgotten and read from the journal when they are needed: by then they are on the disk.
 const COPIES_MAX: usize = 32 << 20;
 
+/// A journal of more blocks is not looked at; e2fsprogs make none.
+const BLOCKS_MAX: u64 = 10_240_000;
+/// At most so many of its blocks are looked at when it is found: all of 1 GiB in blocks of 4 KiB. The others are
+/// copies until they are written.
+const LOOK_MAX: usize = 1 << 18;
+
 /// A copy of a block.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
@@ -94,9 +100,17 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Looks at the journal in these blocks. `None`: it has no first block.
+    /// Looks at the journal in these blocks. `None`: there are none, or too many.
     pub fn open(mut runs: Vec<Run>, block_size: u64, source: &mut dyn Source) -> Option<Journal> {
         runs.sort_by_key(|run| run.first);
+        let mut free = 0;
+        runs.retain(|run| {
+            let apart = run.first >= free;
+            free = free.max(run.blocks().end);
+            apart
+        });
+        let blocks: u64 = runs.iter().map(|run| u64::from(run.length)).sum();
+        (blocks <= BLOCKS_MAX).then_some(())?;
         let end = runs.iter().map(|run| run.logical.saturating_add(run.length)).max()?;
         let mut in_order = runs.clone();
         in_order.sort_by_key(|run| run.logical);
@@ -174,9 +188,9 @@ impl Journal {
         run.logical.checked_add(u32::try_from(block - run.first).ok()?)
     }
 
-    /// Finds out what every block is.
+    /// Finds out what its blocks are.
     fn look(&mut self, source: &mut dyn Source) {
-        let blocks: Vec<u64> = self.runs.iter().flat_map(|run| run.blocks()).collect();
+        let blocks: Vec<u64> = self.runs.iter().flat_map(|run| run.blocks()).take(LOOK_MAX).collect();
         for block in blocks {
             let mut header = [0; HEADER];
             let read = source.read(block * self.block_size, &mut header);
@@ -262,3 +276,6 @@ impl Journal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use crate::journal::{Committed, Transaction};
 use crate::source::{Disk, ReadAt, Source, Written};
 use crate::superblock::{Layout, PLACE};
-use crate::volume::Volume;
+use crate::volume::{Bitmaps, Volume};
 use blkstay_engine::class::{Class, ClassSet};
 use blkstay_engine::request::ByteRange;
 use std::ops::Range;
@@ -19,9 +19,9 @@ impl Map {
     /// Learns what is on a disk of `bytes` bytes. Without a filesystem that this crate understands everything
     /// is unknown, until a superblock is written.
     pub fn learn(bytes: u64, disk: &mut ReadAt<'_>) -> Map {
-        let mut map = Map { bytes, volume: None };
-        map.learn_anew(&mut Disk(disk));
-        map
+        let source = &mut Disk(disk);
+        let volume = Layout::read(bytes, source).map(|layout| Volume::learn(layout, Bitmaps::Good, source));
+        Map { bytes, volume }
     }
 
     /// What the blocks of a read are. Nothing, if the range is empty.
@@ -34,16 +34,17 @@ impl Map {
     /// `payload` reads the data of the write at an offset from the write's start. `disk` reads the disk as
     /// earlier writes have left it; what it says where this write is does not matter. Only what matters is
     /// read, which file data is not.
+    ///
+    /// With a journal it does little harm if writes that are still on their way are not on `disk` yet: what a transaction
+    /// changes is kept from the writes themselves. Without one, a mapping block that is on its way when the
+    /// inode that begins to use it is written is read as it was, and what it maps is unknown until it is
+    /// written again.
     pub fn write(&mut self, range: ByteRange, payload: &mut ReadAt<'_>, disk: &mut ReadAt<'_>) -> ClassSet {
         let before = self.classes(range, true);
         let length = range.length.min(self.bytes.saturating_sub(range.offset));
         let range = ByteRange { length, ..range };
         self.follow(range, &mut Written { range, payload, disk });
         if self.volume.is_some() { self.classes(range, true) } else { before }
-    }
-
-    fn learn_anew(&mut self, source: &mut dyn Source) {
-        self.volume = Layout::read(self.bytes, source).map(|layout| Volume::learn(layout, source));
     }
 
     fn classes(&self, range: ByteRange, write: bool) -> ClassSet {
@@ -100,7 +101,7 @@ impl Map {
             (Some(volume), Some(layout)) if volume.layout.becomes(&layout) => {
                 volume.become_like(layout, source);
             }
-            (_, Some(layout)) => self.volume = Some(Volume::learn(layout, source)),
+            (_, Some(layout)) => self.volume = Some(Volume::learn(layout, Bitmaps::Stale, source)),
             (_, None) => self.volume = None,
         }
     }

@@ -120,3 +120,82 @@ impl Format {
         tags
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn format(incompat: u32) -> Format {
+        Format { incompat, first: 1, end: 100, start: 0, sequence: 1 }
+    }
+
+    /// A descriptor block of 1024 bytes with these bytes after its header.
+    fn descriptor(tags: &[&[u8]]) -> Vec<u8> {
+        let mut bytes: Vec<u8> = [MAGIC, 1, 7].map(u32::to_be_bytes).concat();
+        bytes.extend(tags.concat());
+        bytes.resize(1024, 0);
+        bytes
+    }
+
+    fn targets(incompat: u32, tags: &[&[u8]]) -> Vec<(u64, bool)> {
+        format(incompat).tags(&descriptor(tags)).iter().map(|tag| (tag.target, tag.escaped)).collect()
+    }
+
+    const UUID: &[u8] = &[0xEE; 16];
+
+    #[test]
+    fn tags_of_every_format() {
+        let plain = targets(
+            0,
+            &[&[0, 0, 0, 5, 9, 9, 0, 0], UUID, &[0, 0, 0, 6, 9, 9, 0, 0x3], &[0, 0, 0, 7, 9, 9, 0, 0xA]],
+        );
+        assert_eq!(plain, [(5, false), (6, true), (7, false)]);
+        let wide = targets(
+            0x2,
+            &[&[0, 0, 0, 5, 9, 9, 0, 0, 0, 0, 0, 1], UUID, &[0, 0, 0, 6, 9, 9, 0, 0xB, 0, 0, 0, 0]],
+        );
+        assert_eq!(wide, [(1 << 32 | 5, false), (6, true)]);
+        let v2 = targets(0x8, &[&[0, 0, 0, 5, 9, 9, 0, 2, 9, 9], &[0, 0, 0, 6, 9, 9, 0, 0xA, 9, 9]]);
+        assert_eq!(v2, [(5, false), (6, false)]);
+        let wide_v2 = targets(
+            0xA,
+            &[&[0, 0, 0, 5, 9, 9, 0, 2, 0, 0, 0, 2, 9, 9], &[0, 0, 0, 6, 9, 9, 0, 0xA, 0, 0, 0, 0, 9, 9]],
+        );
+        assert_eq!(wide_v2, [(2 << 32 | 5, false), (6, false)]);
+        let v3 = targets(
+            0x12,
+            &[
+                &[0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 3, 9, 9, 9, 9],
+                UUID,
+                &[0, 0, 0, 6, 0, 0, 0, 0xB, 0, 0, 0, 0, 9, 9, 9, 9],
+            ],
+        );
+        assert_eq!(v3, [(3 << 32 | 5, false), (6, true)]);
+    }
+
+    #[test]
+    fn tags_end_with_the_block() {
+        let endless = vec![0; 1024];
+        assert_eq!(format(0).tags(&endless).len(), 42);
+        assert_eq!(format(0x10).tags(&[0xFF; 30]).len(), 0);
+    }
+
+    #[test]
+    fn a_journal_beyond_its_file_is_not_read() {
+        let mut bytes: Vec<u8> = [MAGIC, 4, 0, 1024, 100, 1, 3, 0].map(u32::to_be_bytes).concat();
+        bytes.resize(1024, 0);
+        assert_eq!(
+            Format::parse(&bytes, 1024, 100),
+            Some(Format { end: 100, start: 0, sequence: 3, ..format(0) })
+        );
+        assert_eq!(Format::parse(&bytes, 1024, 99), None);
+        assert_eq!(Format::parse(&bytes, 4096, 100), None);
+        bytes[0x2B] = 0x20;
+        bytes[0x57] = 40;
+        assert_eq!(
+            Format::parse(&bytes, 1024, 100).map(|format| format.end),
+            Some(60),
+            "fast commits are apart"
+        );
+    }
+}

@@ -10,6 +10,15 @@ use crate::tags::{HEADER, Header};
 use blkstay_engine::class::{Class, ClassSet};
 use std::ops::Range;
 
+/// Whether the inode bitmaps on the disk can be believed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Bitmaps {
+    /// The filesystem has been there.
+    Good,
+    /// It is just being made, and parts of it are of the one before.
+    Stale,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Volume {
@@ -21,12 +30,12 @@ pub(crate) struct Volume {
 
 impl Volume {
     /// Reads all that is known of where things are.
-    pub fn learn(layout: Layout, source: &mut dyn Source) -> Volume {
+    pub fn learn(layout: Layout, bitmaps: Bitmaps, source: &mut dyn Source) -> Volume {
         let groups = Groups::read(&layout, &[], source);
-        let files = Files::new(&layout);
+        let files = Files::new(layout.blocks, layout.block_size);
         let mut volume = Volume { layout, groups, files, journal: None };
         for group in 0..volume.layout.groups {
-            volume.scan(group, source);
+            volume.scan(group, bitmaps, source);
         }
         volume.files.settle();
         volume.open_journal(source);
@@ -38,7 +47,7 @@ impl Volume {
     pub fn become_like(&mut self, layout: Layout, source: &mut dyn Source) {
         let known = self.groups.all();
         self.groups = Groups::read(&layout, &known[..known.len().min(layout.groups as usize)], source);
-        self.files.grow(&layout);
+        self.files.grow(layout.blocks);
         let former = std::mem::replace(&mut self.layout, layout).journal_inode;
         if former != self.layout.journal_inode {
             self.take_inode(former, source);
@@ -121,12 +130,15 @@ impl Volume {
     }
 
     /// Reads the inodes of a group that are in use.
-    fn scan(&mut self, group: u64, source: &mut dyn Source) {
+    fn scan(&mut self, group: u64, bitmaps: Bitmaps, source: &mut dyn Source) {
         let Some(known) = self.groups.all().get(group as usize).copied() else { return };
         if known.used == 0 {
             return;
         }
-        let bitmap = source.block(known.inode_bitmap, self.layout.block_size).unwrap_or_default();
+        let bitmap = match bitmaps {
+            Bitmaps::Good => source.block(known.inode_bitmap, self.layout.block_size).unwrap_or_default(),
+            Bitmaps::Stale => Vec::new(),
+        };
         let used = |index: u64| {
             let byte = bitmap.get((index / 8) as usize).copied().unwrap_or(0xFF);
             index < known.used.into() && byte & 1 << (index % 8) != 0
@@ -190,7 +202,7 @@ impl Volume {
             let start = group as u32 * per_group + 1;
             self.files.drop_inodes(start + first..start + per_group);
             if matches!(change, Change::Moved(_)) {
-                self.scan(group, source);
+                self.scan(group, Bitmaps::Stale, source);
             }
         }
     }

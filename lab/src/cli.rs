@@ -1,6 +1,8 @@
 //! The command line of `blkstay`.
 
-use clap::{Parser, Subcommand, ValueEnum};
+use blkstay_engine::policy::{Settings, parse_duration};
+use blkstay_engine::request::Nanos;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// Forces kernel storage races from outside: policies, guests and verdicts.
@@ -17,30 +19,93 @@ pub struct Cli {
 pub enum Command {
     /// Check policy files: every mistake, with line, caret and advice
     ///
-    /// Exit status: 0 all are good; 1 one has a mistake or cannot be read; 2 the command line is wrong.
+    /// With `--explain` it also says in words what each policy will do; with `--against` it tries one on what a
+    /// journal has recorded.
+    ///
+    /// Exit status: 0 all are good; 1 one has a mistake or cannot be read, or a warning under `--deny-warnings`, or
+    /// the journal cannot be read; 2 the command line is wrong.
     Check(Check),
     /// Run a case in guests and judge it
     ///
     /// Exit status: 0 every kernel got a verdict; 1 the case could not be run; 2 the command line is
     /// wrong; 3 a verdict is `lost` or `missed`; 130 interrupted.
     Run(Run),
-    /// Print a journal
+    /// Print a journal, or verify it
     ///
-    /// Exit status: 0 printed; 1 it cannot be read or has lines that are not a journal's (all others
-    /// are printed); 2 the command line is wrong.
+    /// Exit status: 0 printed, or with `--verify` its policy decides everything again as it is recorded; 1 it cannot
+    /// be read or has lines that are not a journal's (all others are printed), or a decision differs; 2 the command
+    /// line is wrong.
     Log(Log),
+    /// Steer a running blkstayd over its control socket
+    ///
+    /// Exit status: 0 it has taken effect, or what was awaited is true; 1 it was refused or nobody listens; 2 the
+    /// command line is wrong.
+    Control(Control),
+    /// Print the JSON Schema of policy files, for editors
+    Schema,
+    /// Print completions of these commands for a shell
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page of blkstay, or write one for each command
+    Man {
+        /// Directory to write them to; it is made if it is not there
+        #[arg(value_name = "DIR")]
+        directory: Option<PathBuf>,
+    },
+}
+
+/// What a policy is read with beside its files.
+#[derive(Clone, Debug, Default, Args)]
+pub struct With {
+    /// Value of a parameter of the policy, may be repeated; of the same name the last counts
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_set)]
+    pub set: Vec<(String, String)>,
+
+    /// What chance is drawn from, instead of the policy's own seed
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+impl With {
+    /// The same as the reader of policies takes it.
+    pub fn settings(&self) -> Settings {
+        Settings { set: self.set.iter().cloned().collect(), seed: self.seed }
+    }
 }
 
 /// Arguments of `blkstay check`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Args)]
 pub struct Check {
     /// Policy files
     #[arg(required = true, value_name = "POLICY")]
     pub policies: Vec<PathBuf>,
+
+    /// Parameters and seed
+    #[command(flatten)]
+    pub with: With,
+
+    /// Let warnings count as mistakes
+    #[arg(long, visible_alias = "strict")]
+    pub deny_warnings: bool,
+
+    /// Say in words what the policy will do
+    #[arg(long)]
+    pub explain: bool,
+
+    /// Say what the policy would have decided on each request of this journal
+    #[arg(long, value_name = "JOURNAL", conflicts_with = "explain")]
+    pub against: Option<PathBuf>,
+
+    /// Print one JSON document, or with `--against` a JSON object a line; docs/check.md describes the fields
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `blkstay run`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Args)]
 pub struct Run {
     /// A policy file with a [case], or its name without `.toml` in ./policies
     #[arg(value_name = "CASE")]
@@ -55,6 +120,10 @@ pub struct Run {
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub times: u64,
 
+    /// Parameters and seed
+    #[command(flatten)]
+    pub with: With,
+
     /// Print one JSON document instead of a table
     #[arg(long)]
     pub json: bool,
@@ -65,7 +134,7 @@ pub struct Run {
 }
 
 /// Arguments of `blkstay log`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Args)]
 pub struct Log {
     /// The journal
     #[arg(value_name = "JOURNAL")]
@@ -74,6 +143,10 @@ pub struct Log {
     /// How to print it
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub format: LogFormat,
+
+    /// Feed it back to the policy that it names, and say whether the same is decided again
+    #[arg(long, conflicts_with = "format")]
+    pub verify: bool,
 }
 
 /// How a journal is printed.
@@ -83,4 +156,112 @@ pub enum LogFormat {
     Text,
     /// A JSON object a line, with the fields that docs/journal.md describes
     Jsonl,
+}
+
+/// Arguments of `blkstay control`.
+#[derive(Debug, Args)]
+pub struct Control {
+    /// The socket of `blkstayd --control`
+    #[arg(value_name = "SOCKET")]
+    pub socket: PathBuf,
+
+    /// What to ask for
+    #[command(subcommand)]
+    pub verb: Verb,
+
+    /// Print the answer as it comes, one JSON object
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What can be asked of a daemon.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Replace the policy; what the old one held is released first
+    Load {
+        /// The policy file
+        #[arg(value_name = "POLICY")]
+        policy: PathBuf,
+        /// Parameters and seed
+        #[command(flatten)]
+        with: With,
+        /// Let it act only in attempts, or once it is armed
+        #[arg(long)]
+        disarmed: bool,
+    },
+    /// Let the policy act from now on; it starts fresh
+    Arm,
+    /// Let it act no more; what it holds is released
+    Disarm,
+    /// Let every request stand at whatever gate it comes to
+    Pause {
+        /// Only those of this queue
+        #[arg(long, value_name = "N")]
+        queue: Option<u16>,
+        /// How long at most, instead of the policy's watchdog
+        #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+        watchdog: Option<Nanos>,
+    },
+    /// End every pause
+    Resume,
+    /// List what stands at a gate
+    Held,
+    /// Let what stands go on: one request, a point's, or everything
+    Release {
+        /// The request's number
+        #[arg(long, value_name = "N", conflicts_with = "point")]
+        request: Option<u64>,
+        /// The point's name
+        #[arg(long, value_name = "NAME")]
+        point: Option<String>,
+    },
+    /// Make the event `control.NAME` happen
+    Emit {
+        /// The event's name, without `control.`
+        #[arg(value_name = "NAME")]
+        event: String,
+        /// Anything worth keeping in the journal beside it
+        #[arg(long, value_name = "TEXT")]
+        detail: Option<String>,
+    },
+    /// Return when something is true
+    Await {
+        /// An event (`A.done`), a state, a comparison (`held >= 1`), or JSON: `{"all":["A.done","control.go"]}`
+        #[arg(value_name = "EXPRESSION")]
+        until: String,
+    },
+    /// Tell how the attempt stands
+    Status,
+}
+
+fn parse_set(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.trim().to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_makes_sense() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn of_the_same_parameter_the_last_value_counts() {
+        let words =
+            ["blkstay", "check", "p", "--set", "a=1", "--set", "b=x=y", "--set", "a=2", "--seed", "7"];
+        let Command::Check(check) = Cli::parse_from(words).command else { panic!("not a check") };
+        let settings = check.with.settings();
+        let set: Vec<_> = settings.set.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!((set, settings.seed), (vec![("a", "2"), ("b", "x=y")], Some(7)));
+    }
+
+    #[test]
+    fn a_parameter_without_a_value_is_refused() {
+        let refused = Cli::try_parse_from(["blkstay", "check", "p", "--set", "a"]).expect_err("refused");
+        assert!(refused.to_string().contains("write NAME=VALUE"), "{refused}");
+    }
 }

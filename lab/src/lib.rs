@@ -2,7 +2,13 @@
 
 pub mod check;
 pub mod cli;
+pub mod control;
+mod journal;
 pub mod kernel;
 pub mod log;
+pub mod manual;
+mod out;
+pub mod policy;
 pub mod run;
+pub mod schema;
 mod tie;

@@ -1,40 +1,71 @@
-//! `blkstay log`: prints a journal.
+//! `blkstay log`: prints a journal, or verifies it.
 
 use crate::cli::{Log, LogFormat};
+use crate::out::printable;
+use crate::{journal, out};
 use anyhow::{Context, Result};
 use blkstay_engine::event::Gate;
 use blkstay_engine::journal::{Cause, Line, Record};
-use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Write};
+use blkstay_engine::replay;
+use std::io::{BufWriter, ErrorKind, Write};
 use std::process::ExitCode;
 
-/// Prints every record. A line that is none is called out on standard error, and the rest is printed.
+/// Exit status when everything is as it should be, or not.
+fn exit(good: bool) -> ExitCode {
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Prints every record, or verifies them. A line that is none is called out on standard error, and the rest is
+/// printed.
 ///
 /// # Errors
 /// The journal cannot be read, or standard output cannot be written.
 pub fn log(args: &Log) -> Result<ExitCode> {
-    let path = args.journal.display();
-    let file = File::open(&args.journal).with_context(|| format!("{path}: cannot open it"))?;
-    let mut out = BufWriter::new(std::io::stdout().lock());
-    let mut bad = 0;
-    for (number, bytes) in BufReader::new(file).split(b'\n').enumerate() {
-        let bytes = bytes.with_context(|| format!("{path}: cannot read it"))?;
-        match serde_json::from_slice::<Line>(&bytes) {
-            Ok(line) => match print(&mut out, &line, args.format) {
-                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
-                printed => printed.context("cannot write standard output")?,
-            },
-            Err(error) => {
-                bad += 1;
-                eprintln!("{path}:{}: not a journal's line: {error}", number + 1);
-            }
-        }
+    if args.verify {
+        return verify(args);
     }
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut is_read = true;
+    let bad = journal::each(&args.journal, |line| match print(&mut out, &line, args.format) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+            is_read = false;
+            Ok(false)
+        }
+        printed => printed.context("cannot write standard output").map(|()| true),
+    })?;
     match out.flush() {
+        _ if !is_read => Ok(ExitCode::SUCCESS),
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(error).context("cannot write standard output")
         }
-        _ => Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        _ => Ok(exit(bad == 0)),
+    }
+}
+
+/// Feeds the journal back, and says whether the same is decided again.
+fn verify(args: &Log) -> Result<ExitCode> {
+    let path = args.journal.display();
+    let read = journal::read(&args.journal)?;
+    if read.bad > 0 {
+        eprintln!("{path}: cannot be verified with lines missing");
+        return Ok(ExitCode::FAILURE);
+    }
+    match replay::refeed(read.lines) {
+        Ok(refed) => {
+            let missing = match refed.missing {
+                0 => String::new(),
+                missing => format!("; {missing} of a killed daemon's last records are missing"),
+            };
+            let (lines, daemons) = (refed.lines, refed.daemons);
+            let by = if daemons == 1 { "1 daemon".to_owned() } else { format!("{daemons} daemons") };
+            out::print(&format!("{path}: agrees; {lines} lines of {by}{missing}\n"))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(difference) => {
+            let difference = format!("{path}: differs at {difference}");
+            eprintln!("{}", printable(&difference));
+            Ok(ExitCode::FAILURE)
+        }
     }
 }
 
@@ -45,12 +76,6 @@ fn print(out: &mut impl Write, line: &Line, format: LogFormat) -> std::io::Resul
             writeln!(out, "{:>14.6}  {}", line.t as f64 / 1e9, printable(&words(&line.record)))
         }
     }
-}
-
-/// What a guest says may hold anything; it must not forge lines or steer a terminal.
-fn printable(words: &str) -> String {
-    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    words.chars().map(escape).collect()
 }
 
 fn words(record: &Record) -> String {
@@ -141,7 +166,8 @@ fn ring_words(queue: Option<u16>) -> String {
     queue.map_or_else(|| "the disk".to_owned(), |queue| format!("ring {queue}"))
 }
 
-fn cause_words(cause: &Cause) -> String {
+/// Why something that stood goes on.
+pub fn cause_words(cause: &Cause) -> String {
     match cause {
         Cause::Until { event } => event.clone(),
         Cause::Watchdog { limit_ns, unheard } => {

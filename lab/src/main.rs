@@ -1,7 +1,7 @@
 //! `blkstay`: checks policies, runs cases in guests, judges verdicts.
 
 use blkstay_lab::cli::{Cli, Command};
-use blkstay_lab::{check, log, run};
+use blkstay_lab::{check, control, log, manual, run, schema};
 use clap::Parser;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -18,6 +18,10 @@ fn main() -> ExitCode {
         Command::Check(args) => check::check(args),
         Command::Run(args) => run::run(args),
         Command::Log(args) => log::log(args),
+        Command::Control(args) => control::control(args),
+        Command::Schema => schema::print(),
+        Command::Completions { shell } => manual::completions(*shell),
+        Command::Man { directory } => manual::man(directory.as_deref()),
     };
     done.unwrap_or_else(|error| {
         eprintln!("blkstay: {error:#}");

@@ -2,7 +2,7 @@
 
 use crate::WATCHDOG;
 use crate::memory::{BASE, Memory};
-use crate::queue::{DESCRIPTOR_BYTES, Descriptor, Queue, RING_BYTES, link};
+use crate::queue::{DESCRIPTOR_BYTES, Descriptor, Queue, link, ring_bytes};
 use crate::request::{Done, OK, Pending, Request, UNWRITTEN};
 use std::io::Write;
 use std::net::Shutdown;
@@ -20,7 +20,7 @@ use virtio_bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
 /// Bytes that precede the data of a request (virtio 1.3, section 5.2.6).
 pub const HEADER_BYTES: u32 = 16;
 
-/// How long a connection may last, long enough for every single wait in it to fail first.
+/// How long a connection may last unless a test says otherwise, long enough for every single wait in it to fail first.
 const CONNECTION_MAX: Duration = WATCHDOG.saturating_mul(3);
 
 /// How a client is set up.
@@ -34,11 +34,13 @@ pub struct Setup {
     pub memory_bytes: u64,
     /// Features that are not acknowledged though offered.
     pub without: u64,
+    /// How long the connection may last.
+    pub lasts_max: Duration,
 }
 
 impl Default for Setup {
     fn default() -> Setup {
-        Setup { queues: 1, queue_size: 64, memory_bytes: 64 << 20, without: 0 }
+        Setup { queues: 1, queue_size: 64, memory_bytes: 64 << 20, without: 0, lasts_max: CONNECTION_MAX }
     }
 }
 
@@ -66,12 +68,12 @@ pub struct Client {
 }
 
 /// Hangs up if the connection is not dropped in time: the frontend itself waits for ever.
-fn watch(stream: &UnixStream) -> Sender<()> {
+fn watch(stream: &UnixStream, lasts_max: Duration) -> Sender<()> {
     let (watchdog, dropped) = channel::<()>();
     let stream = stream.try_clone().expect("clone");
     std::thread::spawn(move || {
-        if dropped.recv_timeout(CONNECTION_MAX) == Err(RecvTimeoutError::Timeout) {
-            eprintln!("a vhost-user connection took more than {CONNECTION_MAX:?}; hanging up");
+        if dropped.recv_timeout(lasts_max) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("a vhost-user connection took more than {lasts_max:?}; hanging up");
             let _ = stream.shutdown(Shutdown::Both);
         }
     });
@@ -83,7 +85,7 @@ impl Client {
     #[track_caller]
     pub fn negotiate(socket: &Path, setup: Setup) -> Client {
         let stream = UnixStream::connect(socket).expect("connect to the vhost-user socket");
-        let watchdog = watch(&stream);
+        let watchdog = watch(&stream, setup.lasts_max);
         let mut frontend = Frontend::from_stream(stream.try_clone().expect("clone"), u64::MAX);
         frontend.set_owner().expect("SET_OWNER");
         let offered = frontend.get_features().expect("GET_FEATURES");
@@ -98,7 +100,7 @@ impl Client {
         let memory = Memory::new(setup.memory_bytes);
         let queues =
             (0..setup.queues).map(|index| Queue::new(index, setup.queue_size, memory.clone())).collect();
-        let first_unused = BASE + setup.queues as u64 * RING_BYTES;
+        let first_unused = BASE + setup.queues as u64 * ring_bytes(setup.queue_size);
         Client { frontend, stream, memory, queues, offered, first_unused, _watchdog: watchdog }
     }
 
@@ -216,9 +218,30 @@ impl Client {
     /// Gives a request to a queue without telling the device.
     #[track_caller]
     pub fn offer(&mut self, queue: usize, request: &Request) -> Pending {
-        let header = self.header(request.kind, request.sector);
         let length = request.data.len().max(request.wanted);
         let data_at = self.allocate(length);
+        let mut chain = self.chain_at(request, data_at);
+        let status_at = chain.last().map(|status| status.at).expect("a chain ends with its status");
+        if request.indirect {
+            chain = vec![self.table(chain)];
+        }
+        let descriptors = chain.len();
+        let head = self.queues[queue].offer(chain);
+        Pending { queue, head, descriptors, data_at, wanted: request.wanted, status_at }
+    }
+
+    /// Writes a request's header, its data and a place for its status somewhere; the descriptors of them.
+    #[track_caller]
+    pub fn chain(&mut self, request: &Request) -> Vec<Descriptor> {
+        let data_at = self.allocate(request.data.len().max(request.wanted));
+        self.chain_at(request, data_at)
+    }
+
+    /// The same with its data at an address.
+    #[track_caller]
+    pub fn chain_at(&mut self, request: &Request, data_at: u64) -> Vec<Descriptor> {
+        let header = self.header(request.kind, request.sector);
+        let length = request.data.len().max(request.wanted);
         self.memory.write(data_at, &request.data);
         let status_at = self.status();
         let mut chain = vec![Descriptor::readable(header, HEADER_BYTES)];
@@ -231,12 +254,7 @@ impl Client {
             });
         }
         chain.push(Descriptor::writable(status_at, 1));
-        if request.indirect {
-            chain = vec![self.table(chain)];
-        }
-        let descriptors = chain.len();
-        let head = self.queues[queue].offer(chain);
-        Pending { queue, head, descriptors, data_at, wanted: request.wanted, status_at }
+        chain
     }
 
     /// Writes a linked table of descriptors somewhere and returns the descriptor that names it.

@@ -3,8 +3,8 @@
 use crate::client::{Client, Setup};
 use crate::control::Control;
 use crate::random::Random;
-use crate::{binary, journal, wait_for};
-use blkstay_engine::journal::Record;
+use crate::{binary, fed_back, journal, wait_for};
+use blkstay_engine::journal::{Line, Record};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::File;
@@ -31,6 +31,8 @@ pub struct Recipe {
 #[derive(Clone, Debug, Default)]
 struct Options {
     arguments: Vec<String>,
+    /// Whether nothing is logged.
+    no_journal: bool,
     /// Longest file it can write, in blocks of 512 bytes.
     file_blocks_max: Option<u32>,
 }
@@ -44,7 +46,13 @@ impl Default for Recipe {
 impl Recipe {
     /// A daemon with a journal and a control socket, and no policy.
     pub fn new() -> Recipe {
-        let directory = tempfile::Builder::new().prefix("blkstay-").tempdir().expect("a directory");
+        Recipe::within(&std::env::temp_dir())
+    }
+
+    /// The same with its files in a new directory within this one.
+    pub fn within(directory: &Path) -> Recipe {
+        let directory =
+            tempfile::Builder::new().prefix("blkstay-").tempdir_in(directory).expect("a directory");
         Recipe { directory, image: None, image_bytes: IMAGE_BYTES, options: Options::default() }
     }
 
@@ -68,9 +76,23 @@ impl Recipe {
         self
     }
 
+    /// The same with another file beside the policy; its name may begin with directories.
+    pub fn file(self, name: &str, text: &str) -> Recipe {
+        let path = self.directory.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("its directory");
+        std::fs::write(path, text).expect("the file");
+        self
+    }
+
     /// The same with another argument.
     pub fn argument(mut self, argument: &str) -> Recipe {
         self.options.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// The same without a journal.
+    pub fn no_journal(mut self) -> Recipe {
+        self.options.no_journal = true;
         self
     }
 
@@ -110,6 +132,8 @@ pub struct Daemon {
     child: Child,
     options: Options,
     directory: TempDir,
+    /// Whether a test has done something to the journal that no daemon does.
+    spoilt: bool,
 }
 
 impl Daemon {
@@ -133,7 +157,15 @@ impl Daemon {
             child,
             options,
             directory,
+            spoilt: false,
         }
+    }
+
+    /// Puts something else into its journal, that is not expected to be one.
+    #[track_caller]
+    pub fn spoil_journal(&mut self, text: &str) {
+        self.spoilt = true;
+        std::fs::write(&self.journal, text).expect("write the journal");
     }
 
     /// Starts another like it when it has ended.
@@ -175,6 +207,12 @@ impl Daemon {
     #[track_caller]
     pub fn records(&self) -> Vec<Record> {
         journal::lines(&self.journal).into_iter().map(|line| line.record).collect()
+    }
+
+    /// The same with the times.
+    #[track_caller]
+    pub fn lines(&self) -> Vec<Line> {
+        journal::lines(&self.journal)
     }
 
     /// Waits until the journal has records that `find` finds something in.
@@ -247,6 +285,21 @@ impl Daemon {
         self.control().tell(blkstay_engine::control::Command::Ping);
     }
 
+    /// Nanoseconds for which it has run on CPUs; only its threads of that name if there is one.
+    #[track_caller]
+    pub fn cpu_ns(&self, thread: Option<&str>) -> u64 {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it runs").flatten();
+        let is_meant = |task: &PathBuf| {
+            let name = std::fs::read_to_string(task.join("comm")).unwrap_or_default();
+            thread.is_none_or(|thread| name.trim() == thread)
+        };
+        let run = |task: PathBuf| {
+            let statistics = std::fs::read_to_string(task.join("schedstat")).ok()?;
+            statistics.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        tasks.map(|task| task.path()).filter(is_meant).filter_map(run).sum()
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id() as i32)
     }
@@ -261,6 +314,8 @@ impl Drop for Daemon {
             let lines: Vec<&str> = journal.lines().collect();
             let tail = &lines[lines.len().saturating_sub(20)..];
             eprintln!("blkstayd said:\n{}\nits journal ends:\n{}", self.errors(), tail.join("\n"));
+        } else if !self.spoilt && !self.options.no_journal {
+            fed_back::assert_agrees(&self.journal);
         }
     }
 }
@@ -277,13 +332,15 @@ fn command(file_blocks_max: Option<u32>) -> Command {
 #[track_caller]
 fn spawn(directory: &Path, options: &Options) -> (Child, Vec<String>) {
     let errors = directory.join("stderr");
-    let mut child = command(options.file_blocks_max)
+    let mut command = command(options.file_blocks_max);
+    if !options.no_journal {
+        command.arg("--journal").arg(directory.join("journal"));
+    }
+    let mut child = command
         .arg("--socket")
         .arg(directory.join("blk.sock"))
         .arg("--image")
         .arg(directory.join("disk"))
-        .arg("--journal")
-        .arg(directory.join("journal"))
         .arg("--control")
         .arg(directory.join("ctl"))
         .args(&options.arguments)

@@ -1,7 +1,8 @@
 //! Reads journals.
 
 use blkstay_engine::journal::{Abandon, Line, Record, Stage};
-use blkstay_engine::request::{Op, Request, RequestId};
+use blkstay_engine::request::{Nanos, Op, Request, RequestId};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Every record of a journal that nobody writes any more.
@@ -64,6 +65,13 @@ pub fn bad_requests(records: &[Record]) -> Vec<String> {
     records.iter().filter_map(bad).collect()
 }
 
+/// Fails unless the last that happened is that the daemon was told to end, and gave up what it had.
+#[track_caller]
+pub fn assert_stopped(records: &[Record]) {
+    let last = records.iter().rposition(|record| !matches!(record, Record::Abandoned { .. }));
+    assert_eq!(last.map(|last| &records[last]), Some(&Record::Stopped));
+}
+
 /// Fails unless every request that arrived ended in exactly one way.
 #[track_caller]
 pub fn assert_accounted_for(records: &[Record]) {
@@ -74,4 +82,43 @@ pub fn assert_accounted_for(records: &[Record]) {
         });
         assert_eq!(ends.count(), 1, "{} ended otherwise than once: {records:#?}", request.id);
     }
+}
+
+/// When each step of a request's life was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Life {
+    /// It arrived.
+    pub arrived: Option<Nanos>,
+    /// It went to the drive.
+    pub submitted: Option<Nanos>,
+    /// The drive finished it.
+    pub done: Option<Nanos>,
+    /// The guest was told.
+    pub completed: Option<Nanos>,
+}
+
+/// The lives of all requests.
+pub fn lives(lines: &[Line]) -> BTreeMap<RequestId, Life> {
+    let mut lives = BTreeMap::<_, Life>::new();
+    for Line { t, record } in lines {
+        match record {
+            Record::Arrived { request, .. } => lives.entry(request.id).or_default().arrived = Some(*t),
+            Record::Submitted { id } => lives.entry(*id).or_default().submitted = Some(*t),
+            Record::Done { id, .. } => lives.entry(*id).or_default().done = Some(*t),
+            Record::Completed { id, .. } => lives.entry(*id).or_default().completed = Some(*t),
+            _ => {}
+        }
+    }
+    lives
+}
+
+/// What rules decided: when, on which request, which rule, and how long the request waits if that is known.
+pub fn decided(lines: &[Line]) -> Vec<(Nanos, RequestId, &str, Option<Nanos>)> {
+    let mut decided = Vec::new();
+    for Line { t, record } in lines {
+        if let Record::Decided { id, rule, wait_ns, .. } = record {
+            decided.push((*t, *id, rule.as_str(), *wait_ns));
+        }
+    }
+    decided
 }

@@ -20,10 +20,19 @@ pub const INDIRECT: u16 = VRING_DESC_F_INDIRECT as u16;
 /// Bytes of a descriptor.
 pub const DESCRIPTOR_BYTES: u64 = 16;
 
-/// Memory that a queue has for its three parts, in bytes: enough for 1024 descriptors.
-pub const RING_BYTES: u64 = 0x1_0000;
+/// Memory that a queue of up to 1024 descriptors has for its three parts, in bytes; longer ones have a multiple.
+const RING_BYTES: u64 = 0x1_0000;
 const AVAILABLE: u64 = 0x5000;
 const USED: u64 = 0x8000;
+
+/// Memory that a queue of so many descriptors has for its three parts, in bytes.
+pub fn ring_bytes(size: u16) -> u64 {
+    RING_BYTES * scale(size)
+}
+
+fn scale(size: u16) -> u64 {
+    u64::from(size.div_ceil(1024).max(1))
+}
 
 /// A descriptor, as it is in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,17 +120,17 @@ impl Queue {
 
     /// Address of its descriptor table.
     pub fn table_at(&self) -> u64 {
-        BASE + self.index as u64 * RING_BYTES
+        BASE + self.index as u64 * ring_bytes(self.size)
     }
 
     /// Address of its available ring.
     pub fn available_at(&self) -> u64 {
-        self.table_at() + AVAILABLE
+        self.table_at() + AVAILABLE * scale(self.size)
     }
 
     /// Address of its used ring.
     pub fn used_at(&self) -> u64 {
-        self.table_at() + USED
+        self.table_at() + USED * scale(self.size)
     }
 
     /// As the daemon is told of it.
@@ -174,6 +183,13 @@ impl Queue {
     /// Index of the used ring, as the device wrote it.
     pub fn used_index(&self) -> u16 {
         self.memory.read_u16(self.used_at() + 2)
+    }
+
+    /// The heads that the device has used since its index was `from`, in its order.
+    pub fn used_since(&self, from: u16) -> Vec<u16> {
+        let count = self.used_index().wrapping_sub(from);
+        let slot = |n: u16| u64::from(from.wrapping_add(n) % self.size);
+        (0..count).map(|n| self.memory.read_u32(self.used_at() + 4 + 8 * slot(n)) as u16).collect()
     }
 
     /// Takes what the device has used; how many bytes it wrote for `head`, if that is among it.
@@ -237,7 +253,8 @@ impl Queue {
 
     /// Forgets everything, as a driver does that sets its ring up anew.
     pub fn reset(&mut self) {
-        self.memory.write(self.available_at(), &[0; (RING_BYTES - AVAILABLE) as usize]);
+        let rings = self.table_at() + ring_bytes(self.size) - self.available_at();
+        self.memory.write(self.available_at(), &vec![0; rings as usize]);
         *self = Queue {
             kick: self.kick.try_clone().expect("eventfd"),
             call: self.call.try_clone().expect("eventfd"),

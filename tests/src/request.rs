@@ -1,7 +1,8 @@
 //! Requests of a well-behaved driver.
 
 use virtio_bindings::virtio_blk::{
-    VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT,
+    VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT,
+    VIRTIO_BLK_T_WRITE_ZEROES,
 };
 
 /// Status of a request that did what was asked.
@@ -43,6 +44,22 @@ impl Request {
     /// Reads bytes from a sector on.
     pub fn read(sector: u64, bytes: usize) -> Request {
         Request::new(VIRTIO_BLK_T_IN, sector, &[], bytes)
+    }
+
+    /// Says that some sectors are not needed any more.
+    pub fn discard(sector: u64, sectors: u32) -> Request {
+        Request::clear(VIRTIO_BLK_T_DISCARD, sector, sectors, 0)
+    }
+
+    /// Makes some sectors read as zeros; `flags` has 1 if their room may be given back.
+    pub fn write_zeroes(sector: u64, sectors: u32, flags: u32) -> Request {
+        Request::clear(VIRTIO_BLK_T_WRITE_ZEROES, sector, sectors, flags)
+    }
+
+    /// A request whose data is one range (virtio 1.3, section 5.2.6).
+    pub fn clear(kind: u32, sector: u64, sectors: u32, flags: u32) -> Request {
+        let range = [&sector.to_le_bytes()[..], &sectors.to_le_bytes(), &flags.to_le_bytes()].concat();
+        Request::new(kind, 0, &range, 0)
     }
 
     /// Makes what was written durable.

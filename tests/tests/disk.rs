@@ -3,7 +3,8 @@
 use blkstay_tests::client::Setup;
 use blkstay_tests::daemon::{Daemon, IMAGE_BYTES, Recipe};
 use blkstay_tests::random::Random;
-use blkstay_tests::request::{IO_ERROR, OK, Request};
+use blkstay_tests::request::{IO_ERROR, OK, Request, UNSUPPORTED};
+use std::os::unix::fs::MetadataExt;
 use virtio_bindings::virtio_blk::*;
 use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
 use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
@@ -22,6 +23,8 @@ fn offers_the_features_that_are_promised_and_none_that_forbids_reordering() {
         VIRTIO_BLK_F_BLK_SIZE,
         VIRTIO_BLK_F_FLUSH,
         VIRTIO_BLK_F_MQ,
+        VIRTIO_BLK_F_DISCARD,
+        VIRTIO_BLK_F_WRITE_ZEROES,
         VIRTIO_RING_F_INDIRECT_DESC,
         VIRTIO_RING_F_EVENT_IDX,
         VIRTIO_F_VERSION_1,
@@ -29,7 +32,7 @@ fn offers_the_features_that_are_promised_and_none_that_forbids_reordering() {
         assert!(offers(client.offered, bit), "feature {bit} is missing");
     }
     let (in_order, packed) = (35, 34);
-    for bit in [VIRTIO_BLK_F_RO, in_order, packed] {
+    for bit in [VIRTIO_BLK_F_RO, VIRTIO_BLK_F_SECURE_ERASE, in_order, packed] {
         assert!(!offers(client.offered, bit), "feature {bit} is offered");
     }
 }
@@ -44,6 +47,12 @@ fn configuration_space_describes_the_disk() {
     assert_eq!(config[12..16], 254_u32.to_le_bytes(), "seg_max");
     assert_eq!(config[20..24], 512_u32.to_le_bytes(), "blk_size");
     assert_eq!(config[34..36], 3_u16.to_le_bytes(), "num_queues");
+    assert_eq!(config[36..40], (1_u32 << 21).to_le_bytes(), "max_discard_sectors");
+    assert_eq!(config[40..44], 1_u32.to_le_bytes(), "max_discard_seg");
+    assert_eq!(config[44..48], 8_u32.to_le_bytes(), "discard_sector_alignment");
+    assert_eq!(config[48..52], (1_u32 << 17).to_le_bytes(), "max_write_zeroes_sectors");
+    assert_eq!(config[52..56], 1_u32.to_le_bytes(), "max_write_zeroes_seg");
+    assert_eq!(config[56], 1, "write_zeroes_may_unmap");
 }
 
 #[test]
@@ -59,6 +68,39 @@ fn what_is_written_is_read_back_and_is_in_the_image() {
     let mut expected = before;
     expected[51_200..59_392].copy_from_slice(&data);
     assert!(daemon.content() == expected, "the image has other changes than the write");
+}
+
+#[test]
+fn zeros_are_written_whether_room_may_be_given_back_or_not() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    let mut expected = daemon.content();
+    for (sector, sectors, unmap) in
+        [(0, 1, 0), (8, 8, 1), (33, 7, 0), (65, 130, 1), (IMAGE_BYTES / 512 - 1, 1, 1)]
+    {
+        let done = client.ask(&Request::write_zeroes(sector, sectors, unmap).segments(2));
+        assert_eq!((done.status, done.written), (OK, 1), "{sectors} sectors at {sector}");
+        expected[sector as usize * 512..][..sectors as usize * 512].fill(0);
+        assert!(daemon.content() == expected, "{sectors} sectors at {sector}");
+    }
+}
+
+#[test]
+fn a_discard_gives_room_back_and_touches_nothing_else() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    let before = daemon.content();
+    let room = || daemon.image.metadata().expect("the image").blocks();
+    let full = room();
+    assert_eq!(client.ask(&Request::discard(8, 1024)).status, OK);
+    let after = daemon.content();
+    let (start, end) = (8 * 512, (8 + 1024) * 512);
+    assert!(
+        after[..start] == before[..start] && after[end..] == before[end..],
+        "more than the range has changed"
+    );
+    let given_back = room() < full && after[start..end].iter().all(|byte| *byte == 0);
+    assert!(given_back || after == before, "it is advice: taken, or not taken");
 }
 
 #[test]
@@ -160,8 +202,13 @@ fn a_read_only_disk_says_so_and_refuses_writes() {
     let daemon = Recipe::new().argument("--read-only").start();
     let mut client = daemon.connect();
     assert!(offers(client.offered, VIRTIO_BLK_F_RO));
+    assert!(
+        !offers(client.offered, VIRTIO_BLK_F_DISCARD) && !offers(client.offered, VIRTIO_BLK_F_WRITE_ZEROES)
+    );
     let before = daemon.content();
     assert_eq!(client.ask(&Request::write(0, &[7; 512])).status, IO_ERROR);
+    assert_eq!(client.ask(&Request::discard(0, 8)).status, UNSUPPORTED);
+    assert_eq!(client.ask(&Request::write_zeroes(0, 8, 0)).status, UNSUPPORTED);
     assert_eq!(client.read(0, 512), before[..512]);
     assert_eq!(client.ask(&Request::flush()).status, OK);
     assert!(daemon.content() == before);

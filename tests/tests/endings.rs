@@ -68,7 +68,7 @@ fn sigterm_and_sigint_end_it_with_every_held_request_in_the_journal() {
         let records = journal::read(&daemon.journal);
         assert_eq!(journal::abandoned(&records), both_abandoned(&records, Abandon::Shutdown));
         journal::assert_accounted_for(&records);
-        assert_eq!(records.last(), Some(&Record::Stopped));
+        journal::assert_stopped(&records);
     }
 }
 
@@ -78,7 +78,7 @@ fn it_ends_cleanly_without_a_guest_and_with_an_idle_one() {
         let mut daemon = Daemon::start();
         let _client = connect.then(|| daemon.connect());
         daemon.end(Signal::SIGTERM);
-        assert_eq!(journal::read(&daemon.journal).last(), Some(&Record::Stopped));
+        journal::assert_stopped(&journal::read(&daemon.journal));
         assert_eq!(daemon.errors(), "");
     }
 }
@@ -94,7 +94,7 @@ fn it_ends_cleanly_in_the_middle_of_work() {
         daemon.end(Signal::SIGTERM);
         let records = journal::read(&daemon.journal);
         journal::assert_accounted_for(&records);
-        assert_eq!(records.last(), Some(&Record::Stopped));
+        journal::assert_stopped(&records);
     }
 }
 

@@ -10,6 +10,7 @@ use blkstay_tests::memory::BASE;
 use blkstay_tests::queue::{Descriptor, INDIRECT, NEXT, WRITE};
 use blkstay_tests::random::Random;
 use blkstay_tests::request::{OK, Request};
+use virtio_bindings::virtio_blk::{VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_WRITE_ZEROES};
 
 /// How many are offered; the daemon sees those that come before one that stops the ring.
 const CHAINS: usize = 50_000;
@@ -58,7 +59,10 @@ impl Fuzzer {
     /// Descriptors of a request; what `next` they have is for who places them.
     fn descriptors(&mut self, client: &Client) -> Vec<Descriptor> {
         let end = client.memory.end();
-        let kind = self.random.pick(&[0, 0, 0, 1, 1, 1, 4, 8, 11, 77]);
+        let kind = self.random.pick(&[0, 0, 0, 1, 1, 1, 4, 8, 11, 13, 77]);
+        if let VIRTIO_BLK_T_DISCARD | VIRTIO_BLK_T_WRITE_ZEROES = kind {
+            return self.clearing(client, kind);
+        }
         let sector = self.sector(kind);
         let header_at = self.arena + self.random.below(1 << 10) * 16;
         let header = [u64::from(kind).to_le_bytes(), sector.to_le_bytes()].concat();
@@ -75,6 +79,32 @@ impl Fuzzer {
             self.spoil(&mut chain[spoilt], end);
         }
         chain
+    }
+
+    /// Descriptors of a discard or a write of zeros. Its range is where no other request has its data, so that it is
+    /// never another one than is written here.
+    fn clearing(&mut self, client: &Client, kind: u32) -> Vec<Descriptor> {
+        let header_at = self.clearing_at();
+        let range_at = header_at + 16 * (1 + self.random.below(1 << 10));
+        let sectors = self.random.pick(&[0, 1, 3, 8, 8, 9, 1 << 12, u32::MAX]);
+        let flags = self.random.pick(&[0, 0, 0, 1, 2]);
+        let range =
+            [&self.sector(1).to_le_bytes()[..], &sectors.to_le_bytes(), &u32::to_le_bytes(flags)].concat();
+        client.memory.write(range_at, &range);
+        client.memory.write(header_at, &[&kind.to_le_bytes()[..], &[0; 12]].concat());
+        let mut data = Descriptor::readable(range_at, 16);
+        if self.random.once_in(6) {
+            data.flags ^= WRITE;
+        }
+        vec![
+            Descriptor::readable(header_at, HEADER_BYTES),
+            data,
+            Descriptor::writable(self.arena + (1 << 21), 1),
+        ]
+    }
+
+    fn clearing_at(&self) -> u64 {
+        self.arena + (3 << 21)
     }
 
     fn spoil(&mut self, descriptor: &mut Descriptor, end: u64) {
@@ -94,7 +124,7 @@ impl Fuzzer {
             descriptor.flags |= NEXT;
             descriptor.next = first + number as u16 + 1;
         }
-        if self.random.once_in(60) {
+        if chain[0].at != self.clearing_at() && self.random.once_in(60) {
             let spoilt = self.random.below(chain.len() as u64) as usize;
             chain[spoilt].next = self.random.pick(&[0, first, RING, u16::MAX]);
             chain[spoilt].flags |= NEXT;
@@ -168,17 +198,18 @@ fn any_chain_gets_a_status_or_stops_the_ring_and_the_image_stays_whole() {
         let end = request.range.offset + request.range.length;
         assert!(end <= IMAGE_BYTES && request.range.length % 512 == 0, "{request:?} was let in");
     }
-    let written = arrived.iter().filter(|request| request.op == Op::Write).count();
+    let of = |op| arrived.iter().filter(|request| request.op == op).count();
+    let (written, discarded, zeroed) = (of(Op::Write), of(Op::Discard), of(Op::WriteZeroes));
     let bad = journal::bad_requests(&records);
     let stopped = bad.iter().filter(|why| why.ends_with("the ring is stopped")).count();
     println!(
-        "{} arrived, {written} of them writes; {} were bad, {stopped} of them stopped the ring",
+        "{} arrived, {written} of them writes, {discarded} discards, {zeroed} zeros; {} were bad, {stopped} of them stopped the ring",
         arrived.len(),
         bad.len()
     );
     assert!(arrived.len() + bad.len() > 20_000);
     assert!(
-        written > 500 && bad.len() - stopped > 500 && stopped > 100,
+        written > 500 && discarded > 100 && zeroed > 100 && bad.len() - stopped > 500 && stopped > 100,
         "too few of a kind to prove anything"
     );
 }

@@ -1,56 +1,16 @@
 //! Cases in real guests: QEMU, Debian's kernels, ext4. Kernels are fetched once into the cache.
 
-use blkstay_tests::binary;
+use blkstay_tests::lab::{
+    AFFECTED, FIXED, WATCHDOG, document, files, finish, policy, root, run, said, start,
+};
 use serde_json::Value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-const AFFECTED: &str = "debian:6.12";
-const FIXED: &str = "debian:7.3";
-
-/// Far more than any of these needs; whoever takes longer is stuck.
-const WATCHDOG: Duration = Duration::from_secs(600);
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the repository").to_owned()
-}
-
 fn race() -> PathBuf {
-    root().join("policies/ext4-dio-fallback.toml")
-}
-
-fn start(arguments: &[&str]) -> Child {
-    let mut command = Command::new(binary::path("blkstay"));
-    command.arg("run").args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.spawn().expect("blkstay runs")
-}
-
-/// Waits for its end; what it prints is little enough to stay in the pipes until then.
-fn finish(mut child: Child) -> Output {
-    let started = Instant::now();
-    while child.try_wait().expect("a child").is_none() {
-        assert!(started.elapsed() < WATCHDOG, "blkstay run did not end");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    child.wait_with_output().expect("its output")
-}
-
-fn run(arguments: &[&str]) -> Output {
-    finish(start(arguments))
-}
-
-/// Runs a case and reads its document.
-fn document(case: &Path, kernels: &[&str], times: &str) -> Value {
-    let mut arguments = vec![case.to_str().expect("a path"), "--json", "--times", times];
-    arguments.extend(kernels.iter().flat_map(|kernel| ["--kernel", kernel]));
-    let output = run(&arguments);
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("no document: {}", said(&output)))
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
+    policy("ext4-dio-fallback")
 }
 
 /// A case of one's own: the race's policy and script, each changed by replacing text.
@@ -90,6 +50,36 @@ fn the_race_is_open_on_an_affected_kernel_and_closed_on_a_fixed_one() {
     assert_eq!((&fixed["verdict"], &fixed["forced"]["closed"]), (&"closed".into(), &5.into()), "{fixed:#}");
     let stands = fixed["forced"]["stuck"][0]["where"].as_str().unwrap_or_default();
     assert!(stands.contains("inode_dio_wait"), "the fix makes B wait for A: {fixed:#}");
+}
+
+/// The same race by another window: every forced attempt is open on an affected kernel, and closed on a fixed one,
+/// where B stands in front of the fallback.
+fn assert_settles(case: &Path) {
+    let document = document(case, &[AFFECTED, FIXED], "5");
+    let [affected, fixed] = [&document["kernels"][0], &document["kernels"][1]];
+    for kernel in [affected, fixed] {
+        assert_eq!(kernel["control"]["reached"], 5, "{kernel:#}");
+        assert_eq!(kernel["control"]["symptoms"], 0, "{kernel:#}");
+    }
+    assert_eq!(affected["forced"]["open"], 5, "{affected:#}");
+    assert_eq!(fixed["forced"]["closed"], 5, "{fixed:#}");
+    let stands = fixed["forced"]["stuck"][0]["where"].as_str().unwrap_or_default();
+    assert!(stands.contains("inode_dio_wait ext4_buffered_write_iter"), "{fixed:#}");
+}
+
+#[test]
+fn a_read_modify_write_opens_the_same_window() {
+    assert_settles(&policy("ext4-dio-rmw"));
+}
+
+#[test]
+fn a_full_ring_opens_the_same_window() {
+    assert_settles(&policy("ext4-dio-tags"));
+}
+
+#[test]
+fn a_journal_commit_opens_the_same_window() {
+    assert_settles(&policy("ext4-dio-commit"));
 }
 
 #[test]
@@ -247,21 +237,6 @@ fn cached_kernel() -> PathBuf {
         .or_else(|_| std::env::var("XDG_CACHE_HOME").map(|cache| format!("{cache}/blkstay")))
         .unwrap_or(format!("{home}/.cache/blkstay"));
     Path::new(&cache).join("kernels").join(package)
-}
-
-/// Every file below a directory; links to directories are not followed.
-fn files(directory: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut pending = vec![directory.to_owned()];
-    while let Some(next) = pending.pop() {
-        for entry in std::fs::read_dir(&next).into_iter().flatten().flatten() {
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() => pending.push(entry.path()),
-                _ => found.push(entry.path()),
-            }
-        }
-    }
-    found
 }
 
 /// Processes that have this text in their command line.

@@ -220,11 +220,15 @@ fn a_bad_header_is_an_io_error() {
 
 #[test]
 fn an_unknown_type_is_unsupported() {
-    let discard = 11;
+    let secure_erase = 14;
     check(
         Fate::Status(UNSUPPORTED),
         vec![
-            ("discard, which is not offered", request(discard, 0, &[512]), "request type 11 is not offered"),
+            (
+                "secure erase, which is not offered",
+                request(secure_erase, 0, &[512]),
+                "request type 14 is not offered",
+            ),
             ("nothing in any specification", request(99, 0, &[512]), "request type 99"),
             ("the largest", request(u32::MAX, 0, &[512]), "request type 4294967295"),
             ("one without data", request(7, 0, &[]), "request type 7"),

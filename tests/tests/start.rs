@@ -286,6 +286,10 @@ fn a_wrong_command_line_is_exit_status_2() {
         ("--socket DIR/blk.sock --image DIR/disk --num-queues many", "invalid value 'many'"),
         ("--socket DIR/blk.sock --image DIR/disk --jornal DIR/j", "a similar argument exists: '--journal'"),
         ("--socket DIR/blk.sock --image DIR/disk --socket DIR/b", "cannot be used multiple times"),
+        ("--socket DIR/blk.sock --image DIR/disk --policy DIR/p --set op", "write NAME=VALUE"),
+        ("--socket DIR/blk.sock --image DIR/disk --policy DIR/p --seed -1", "unexpected argument"),
+        ("--socket DIR/blk.sock --image DIR/disk --set op=read", "--policy <PATH>"),
+        ("--socket DIR/blk.sock --image DIR/disk --seed 1", "--policy <PATH>"),
     ] {
         let ended = place.start(arguments);
         assert_eq!(ended.code, Some(2), "{arguments}");
@@ -298,8 +302,18 @@ fn a_wrong_command_line_is_exit_status_2() {
 fn help_names_every_option_of_the_contract() {
     let help = binary::run("blkstayd", &["--help"]);
     assert_eq!(help.code, Some(0));
-    for option in ["--socket", "--image", "--policy", "--journal", "--control", "--read-only", "--num-queues"]
-    {
+    for option in [
+        "--socket",
+        "--image",
+        "--policy",
+        "--set",
+        "--seed",
+        "--journal",
+        "--control",
+        "--classes",
+        "--read-only",
+        "--num-queues",
+    ] {
         assert!(help.out.contains(option), "{option} is missing:\n{}", help.out);
     }
 }
@@ -326,4 +340,50 @@ error: unknown place `gest`
         &format!("{GOOD} --policy DIR/missing.toml"),
         "blkstayd: policy DIR/missing.toml: cannot read it: No such file or directory (os error 2)\n",
     );
+}
+
+#[test]
+fn a_parameter_that_is_wrong_is_shown_as_it_was_given() {
+    let place = Place::new();
+    std::fs::write(
+        place.path("p.toml"),
+        "parameter = { victim = \"read\" }\npoint = { A = { op = \"$victim\" } }",
+    )
+    .expect("write");
+    place.refused(
+        &format!("{GOOD} --policy DIR/p.toml --set=vicitm=write"),
+        "blkstayd: the policy has mistakes; nothing was served
+error: unknown parameter `vicitm`
+ --> --set:1:1
+  |
+1 | vicitm=write
+  | ^^^^^^
+  |
+  = help: did you mean `victim`?
+",
+    );
+}
+
+#[test]
+fn a_file_that_is_included_and_cannot_be_read_is_shown() {
+    let place = Place::new();
+    std::fs::write(place.path("p.toml"), "include = [\"part.toml\"]").expect("write");
+    place.refused(
+        &format!("{GOOD} --policy DIR/p.toml"),
+        "blkstayd: the policy has mistakes; nothing was served
+error: cannot read `DIR/part.toml`: No such file or directory (os error 2)
+ --> DIR/p.toml:1:12
+  |
+1 | include = [\"part.toml\"]
+  |            ^^^^^^^^^^^
+",
+    );
+}
+
+#[test]
+fn what_is_doubtful_about_a_policy_is_told_and_it_is_served() {
+    let daemon = Recipe::new().policy("parameter = { unused = 1 }").start();
+    assert!(daemon.errors().starts_with("warning: "), "{}", daemon.errors());
+    assert!(daemon.errors().contains("parameter = { unused = 1 }"), "{}", daemon.errors());
+    daemon.assert_serves();
 }

@@ -183,11 +183,11 @@ fn text_has_a_line_for_every_record() {
 
 #[test]
 fn a_torn_line_is_called_out_and_the_rest_is_printed() {
-    let daemon = served();
+    let mut daemon = served();
     let text = std::fs::read_to_string(&daemon.journal).expect("the journal");
     let lines: Vec<&str> = text.lines().collect();
     let torn = [&lines[..3], &[r#"{"t":12,"wh"#], &lines[3..]].concat().join("\n");
-    std::fs::write(&daemon.journal, torn).expect("tear it");
+    daemon.spoil_journal(&torn);
     for format in ["text", "jsonl"] {
         let path = daemon.journal.display().to_string();
         let ended = binary::run("blkstay", &["log", "--format", format, &path]);

@@ -4,7 +4,7 @@ use super::chance::Chance;
 use crate::event::{Event, Expr, Facts, Gauge, StateIndex};
 use crate::journal::{Arm, Cause};
 use crate::policy::{Policy, Turn};
-use crate::report::{AttemptReport, EventReport, HoldReport, PointReport, RuleReport};
+use crate::report::{AttemptReport, EventReport, Expired, HoldReport, PointReport, RuleReport};
 use crate::request::{ByteRange, Nanos, RequestId};
 use std::collections::BTreeMap;
 
@@ -97,8 +97,8 @@ pub struct Attempt {
     pub armed: bool,
     /// Whether it was begun by command.
     pub begun: bool,
-    /// Whether a watchdog has ended the forcing.
-    pub expired: bool,
+    /// The watchdog that has ended the forcing.
+    pub expired: Option<Expired>,
     pub witness: Witness,
     /// Replaces every watchdog.
     pub watchdog: Option<Nanos>,
@@ -125,7 +125,7 @@ impl Attempt {
             arm: Arm::Control,
             armed: false,
             begun: false,
-            expired: false,
+            expired: None,
             witness: Witness::None,
             watchdog: None,
             began: now,
@@ -202,6 +202,7 @@ impl Attempt {
             unbound: unbound.map(|(place, _)| place.name.clone()).collect(),
             points: points.map(|(one, state)| (one.name.clone(), point(state))).collect(),
             holds: self.hold_reports(policy),
+            expired: self.expired.clone(),
             rules: rules.map(|(one, state)| (one.name.clone(), rule(state))).collect(),
             events: self.order.clone(),
             reports: self.reports.clone(),

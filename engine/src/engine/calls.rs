@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::journal::{Arm, Cause, Record, Source};
 use crate::policy::{Policy, Written, is_name};
 use crate::report::HeldRequest;
-use crate::request::{ByteRange, Nanos, RequestId};
+use crate::request::{ByteRange, Nanos, Probes, RequestId};
 
 impl Engine {
     pub(super) fn call(&mut self, token: Token, source: Source, command: Command) {
@@ -120,6 +120,8 @@ impl Engine {
         self.record(Record::Policy { written: policy.written.clone(), armed });
         self.release_all(&Cause::PolicyReplaced);
         self.forget_points();
+        // What they passed were tests of the old policy.
+        self.live.values_mut().for_each(|live| live.request.probes = Probes::default());
         self.index = Index::new(&policy);
         self.policy = policy;
         self.armed = armed;

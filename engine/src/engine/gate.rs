@@ -46,7 +46,7 @@ impl Engine {
     fn is_held(&self, point: PointIndex, gate: Gate) -> bool {
         let moment = self.moment();
         let mut holds = self.index.holds(point, gate).iter();
-        !self.attempt.expired && holds.any(|hold| !self.policy.holds[*hold].until.holds(&moment))
+        self.attempt.expired.is_none() && holds.any(|hold| !self.policy.holds[*hold].until.holds(&moment))
     }
 
     fn hold(&mut self, id: RequestId, point: PointIndex, gate: Gate) {
@@ -79,7 +79,7 @@ impl Engine {
             _ => (Does::Pause, true),
         };
         self.decided(id, gate, rule, does, None, fail);
-        if self.attempt.expired || !stands {
+        if self.attempt.expired.is_some() || !stands {
             return self.pass(id, gate, fail);
         }
         let own = self.policy.rules[rule.get()].watchdog_ns;

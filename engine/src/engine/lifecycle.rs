@@ -18,7 +18,7 @@ impl Engine {
         if request.op == Op::Flush {
             self.last_flush = Some(id);
         }
-        self.live.insert(id, Live::new(request, point));
+        self.live.insert(id, Box::new(Live::new(request, point)));
         self.changed |= self.index.reads_gauges;
         self.happen_to(point, Life::Arrived);
         self.come_to(id, Gate::Submit);
@@ -104,9 +104,16 @@ impl Engine {
         self.stopped_queues.clear();
         self.by_flush.clear();
         self.changed = true;
-        if why == Abandon::Disconnect && !self.attempt.begun {
-            // A policy that is armed from the start acts for the next guest as it did for this one.
-            self.between_attempts();
+        if why == Abandon::Disconnect {
+            // The rings are gone, and a policy that is armed from the start acts for the next guest as it did for
+            // this one.
+            let begun = self.attempt.begun;
+            self.end_pauses(&Cause::RingStop, |pause| {
+                pause.queue.is_some() || (!begun && pause.rule.is_some())
+            });
+            if !begun {
+                self.between_attempts();
+            }
         }
     }
 }

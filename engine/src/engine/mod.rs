@@ -132,7 +132,8 @@ pub struct Engine {
     policy: Policy,
     index: Index,
     attempt: Attempt,
-    live: BTreeMap<RequestId, Live>,
+    /// Boxed: the map's nodes are half empty, since requests come in ascending order.
+    live: BTreeMap<RequestId, Box<Live>>,
     stands: Stands,
     pauses: Vec<Pausing>,
     waiters: Vec<Waiter>,
@@ -247,11 +248,11 @@ impl Engine {
 
     /// Somebody who waited is gone.
     fn forget(&mut self, token: Token) {
-        let before = self.waiters.len();
-        self.waiters.retain(|waiter| waiter.token() != token);
-        if self.waiters.len() < before {
+        let until = |waiter: &Waiter| matches!(waiter, Waiter::Until(of, _) if *of == token);
+        if self.waiters.iter().any(until) {
             self.record(Record::Forgotten { token: token.0 });
         }
+        self.waiters.retain(|waiter| waiter.token() != token);
     }
 
     fn answer_waiters(&mut self) {

@@ -5,6 +5,7 @@ use super::stands::{Group, Standing};
 use crate::event::{Expr, Gate, RuleIndex};
 use crate::journal::{Cause, Record};
 use crate::policy::{Policy, Wait};
+use crate::report::Expired;
 use crate::request::{Nanos, RequestId, Status};
 
 /// A pause that is on.
@@ -55,7 +56,9 @@ impl Engine {
 
     /// Lets a request stand until no pause is for it; `fail`: it was decided on, and how it ends then.
     pub(super) fn stand_in_pause(&mut self, id: RequestId, gate: Gate, fail: Option<Option<Status>>) {
-        let deadline = self.pauses.iter().map(Pausing::deadline).max().unwrap_or(self.now);
+        let queue = self.live.get(&id).map(|live| live.request.queue);
+        let pauses = self.pauses.iter().filter(|pause| queue.is_some_and(|queue| pause.is_for(queue)));
+        let deadline = pauses.map(Pausing::deadline).max().unwrap_or(self.now);
         let limit = deadline.saturating_sub(self.now);
         let standing = Standing::new(gate, Group::Pause, self.now, limit);
         self.stand(id, Standing { fail: fail.flatten(), decided: fail.is_some(), ..standing });
@@ -113,7 +116,9 @@ impl Engine {
         let now = self.now;
         let Some(first) = self.pauses.iter().find(|pause| pause.deadline() <= now).copied() else { return };
         let name = first.rule.map_or("pause", |rule| self.policy.rules[rule.get()].name.as_str()).to_owned();
-        self.attempt.expired = true;
+        let until = first.until(&self.policy).map(|until| self.policy.expr_text(until));
+        let until = until.unwrap_or_else(|| "resumed".to_owned());
+        self.attempt.expired = Some(Expired { gate: name.clone(), until, unheard: false });
         let cause = Cause::Watchdog { limit_ns: first.limit, unheard: false };
         self.end_pauses(&cause, |pause| pause.deadline() <= now);
         self.release_forced(&Cause::WatchdogOf { gate: name });

@@ -3,10 +3,12 @@
 use crate::request::ByteRange;
 
 /// Ranges with a number each. An implicit balanced tree: sorted by first byte, the middle of a slice is its
-/// root, and each root knows how far the ranges of its slice reach.
+/// root, and each root knows how far the ranges of its slice reach. Most requests meet no range at all, and a map of
+/// the disk tells that at once.
 #[derive(Clone, Debug, Default)]
 pub struct Ranges {
     nodes: Vec<Node>,
+    map: Map,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -29,14 +31,68 @@ impl Ranges {
             ranges.into_iter().map(node).filter(|node| node.start < node.end).collect();
         nodes.sort_by_key(|node| (node.start, node.number));
         set_reach(&mut nodes);
-        Ranges { nodes }
+        let map = Map::new(&nodes);
+        Ranges { nodes, map }
     }
 
     /// Appends the number of every range that shares a byte with this one.
     pub fn overlapping(&self, range: ByteRange, found: &mut Vec<u32>) {
-        if range.length > 0 {
+        if range.length > 0 && self.map.may_meet(range) {
             visit(&self.nodes, range, found);
         }
+    }
+}
+
+/// Bits of the map for each range: enough that most of them are not set.
+const BITS_EACH: u64 = 16;
+
+/// Most bits that are looked at for one request; a longer one meets the tree.
+const LOOKS_MAX: u64 = 16;
+
+/// A bit for each piece of the disk from the first range to the last: whether a range has a byte there.
+#[derive(Clone, Debug, Default)]
+struct Map {
+    start: u64,
+    /// First byte after it.
+    end: u64,
+    /// Pieces have 2 to the power of this bytes.
+    shift: u32,
+    bits: Vec<u64>,
+}
+
+impl Map {
+    fn new(nodes: &[Node]) -> Map {
+        let Some(first) = nodes.first() else { return Map::default() };
+        let (start, end) = (first.start, nodes.iter().map(|node| node.end).max().unwrap_or(first.end));
+        let bits_max = nodes.len() as u64 * BITS_EACH;
+        let shift =
+            (0..u64::BITS - 1).find(|shift| (end - start) >> shift < bits_max).unwrap_or(u64::BITS - 1);
+        let words = ((end - start) >> shift) / 64 + 1;
+        let mut map = Map { start, end, shift, bits: vec![0; words as usize] };
+        // They are sorted: what is set is set once, however many ranges lie there.
+        let mut next = 0;
+        for node in nodes {
+            for piece in map.piece(node.start).max(next)..=map.piece(node.end - 1) {
+                map.bits[(piece / 64) as usize] |= 1 << (piece % 64);
+                next = piece + 1;
+            }
+        }
+        map
+    }
+
+    fn piece(&self, at: u64) -> u64 {
+        (at - self.start) >> self.shift
+    }
+
+    /// Whether there may be a range that shares a byte with this one; it is not empty.
+    fn may_meet(&self, range: ByteRange) -> bool {
+        if range.end() <= self.start || range.offset >= self.end {
+            return false;
+        }
+        let (first, last) =
+            (self.piece(range.offset.max(self.start)), self.piece(range.end().min(self.end) - 1));
+        let is_set = |piece: u64| self.bits[(piece / 64) as usize] >> (piece % 64) & 1 == 1;
+        last - first >= LOOKS_MAX || (first..=last).any(is_set)
     }
 }
 

@@ -6,6 +6,7 @@ use super::{Action, Engine, Live, Waiter};
 use crate::event::{Event, Expr, RuleIndex};
 use crate::journal::{Cause, Record};
 use crate::policy::{Close, Wait};
+use crate::report::Expired;
 use crate::request::{Nanos, RequestId};
 
 /// How many times its limit a hold may stand while a witness in the guest has yet to report.
@@ -15,7 +16,7 @@ impl Engine {
     /// Every request that stands, in order of arrival.
     pub(super) fn standing(&self) -> impl Iterator<Item = (&Live, &Standing)> {
         let standing = self.stands.all().into_iter().filter_map(|id| self.live.get(&id));
-        standing.filter_map(|live| Some((live, live.standing.as_ref()?)))
+        standing.filter_map(|live| Some((&**live, live.standing.as_ref()?)))
     }
 
     /// Takes a request from where it stands.
@@ -172,7 +173,9 @@ impl Engine {
         let patient = standing.since.saturating_add(standing.limit.saturating_mul(WITNESS_PATIENCE));
         match standing.next {
             Next::Stall => self.stalled(id),
-            Next::Watchdog if unheard && self.now < patient => self.postpone(id, Next::Watchdog, patient),
+            Next::Watchdog if unheard && standing.wakes < patient => {
+                self.postpone(id, Next::Watchdog, patient);
+            }
             Next::Watchdog => self.expire(id, &standing, unheard),
             Next::Cut => {
                 self.release(id, Cause::Watchdog { limit_ns: standing.limit, unheard: false });
@@ -250,11 +253,12 @@ impl Engine {
     /// Ends the hold whose watchdog has run out, and with it the forcing of this attempt: the order
     /// that was asked for can't be had any more, so nothing else is kept waiting for it.
     fn expire(&mut self, id: RequestId, standing: &Standing, unheard: bool) {
-        self.attempt.expired = true;
         let gate = match self.names(id, standing.group) {
             (_, Some(rule)) => rule,
             (point, None) => format!("{point}.{}", standing.gate),
         };
+        let until = self.until_text(standing.group);
+        self.attempt.expired = Some(Expired { gate: gate.clone(), until, unheard });
         self.release(id, Cause::Watchdog { limit_ns: standing.limit, unheard });
         self.release_forced(&Cause::WatchdogOf { gate });
     }

@@ -107,7 +107,7 @@ impl Stands {
 
     /// The first for which something is due by then.
     pub fn due(&self, now: Nanos) -> Option<RequestId> {
-        self.due.first().filter(|(at, _)| *at <= now).map(|(_, id)| *id)
+        self.due.first().filter(|(at, _)| *at <= now && *at < Nanos::MAX).map(|(_, id)| *id)
     }
 
     /// When something is due.

@@ -1,9 +1,9 @@
 //! Holds that wait on each other in a circle, whatever guest and user do.
 //!
-//! An event is *possible* if everything before it can happen. Events of the guest, of users and of rules always are;
-//! the possible ones are the least fixed point. A hold whose `until` is not possible ends only by
-//! its watchdog (points that wait for each other are looked for first), and walking from one impossible event to
-//! the next finds the circle.
+//! An event is *possible* if everything before it can happen. Events of the guest, of users and of rules
+//! always are; the possible ones are the least fixed point. A hold whose `until` is not possible ends only by
+//! its watchdog (points that wait for each other are looked for first), and walking from one impossible event
+//! to the next finds the circle.
 
 use super::{Hold, Policy};
 use crate::event::{Event, Expr, Gate, Life, PointIndex};
@@ -82,7 +82,8 @@ impl Possible {
         self.0[step(point, life)]
     }
 
-    /// Whether an expression can become true. All that is no point's can, and nothing is known of what must not be.
+    /// Whether an expression can become true. All that is no point's can, and nothing is known of what must
+    /// not be.
     fn can_be(&self, expr: &Expr) -> bool {
         match expr {
             Expr::Event(Event::Point(point, life), _) => self.has(*point, *life),
@@ -93,7 +94,8 @@ impl Possible {
     }
 }
 
-/// Steps and parts of expressions, each with how many of those before it are missing and those that it is one of.
+/// Steps and parts of expressions, each with how many of those before it are missing and those that it is one
+/// of.
 struct Net {
     missing: Vec<usize>,
     feeds: Vec<Vec<usize>>,

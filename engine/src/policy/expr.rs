@@ -27,7 +27,8 @@ pub fn read(names: &Names<'_>, node: &Node, mistakes: &mut Mistakes) -> Option<E
             }
         }
         _ => {
-            let message = "an expression is an event, a state, a comparison, { any = […] }, { all = […] } or { not = … }";
+            let message = "an expression is an event, a state, a comparison, { any = […] }, { all = […] } or \
+                           { not = … }";
             mistakes.push(Diagnostic::error(node.at.clone(), message));
             None
         }
@@ -117,7 +118,7 @@ fn compare(
     })?;
     let always = |always: &str| BadName {
         message: format!("`{written}` is {always} true"),
-        help: format!("nothing has happened less than 0 times; write `{what} >= 1`, say"),
+        help: format!("a number of times is never less than 0; write `{what} >= 1`, say"),
     };
     match (operator, number) {
         (">=", 0) => Err(always("always")),

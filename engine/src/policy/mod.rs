@@ -3,6 +3,7 @@
 //! [`Policy::parse`] makes it from the text of a policy file; the grammar is in `docs/policy.md`.
 
 mod circle;
+mod explain;
 mod expr;
 pub mod grammar;
 mod names;
@@ -10,14 +11,13 @@ mod quantity;
 mod read;
 mod rule;
 mod table;
+mod text;
 mod tree;
+mod warn;
 
-use crate::diagnostic::{Diagnostics, Spot};
 use crate::event::{Event, Expr, Gate, Life, PointIndex, StateIndex};
 use crate::journal::Source;
 use crate::request::{ByteRange, Nanos};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 pub use names::is_name;
 pub use quantity::{parse_bytes, parse_duration};
@@ -25,39 +25,13 @@ pub use rule::{
     Close, Delay, Filter, Limit, Notes, Order, Pause, Probe, Reorder, Rule, Scope, Shape, Share, Stall, Turn,
     Verdict, Wait, Where,
 };
+pub use text::{Checked, Included, Settings, Written};
 
 /// How long a hold may stand when neither policy nor attempt says.
 pub const WATCHDOG_NS_DEFAULT: Nanos = 10_000_000_000;
 
 /// How long an attempt of a case may take when the case does not say.
 pub const LIMIT_NS_DEFAULT: Nanos = 60_000_000_000;
-
-/// A policy's text and everything else that it is read from: enough to read it again.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Written {
-    /// Where the text came from.
-    pub origin: String,
-    /// The text.
-    pub text: String,
-    /// The files that it includes, directly or not.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub included: Vec<Included>,
-    /// Parameters that do not have their defaults, by name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub set: BTreeMap<String, String>,
-    /// The seed, if it is not the policy's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seed: Option<u64>,
-}
-
-/// A file that a policy includes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Included {
-    /// Its path: as written, seen from the directory of the file that includes it.
-    pub path: String,
-    /// Its text.
-    pub text: String,
-}
 
 /// What a policy file says.
 #[derive(Clone, Debug, PartialEq)]
@@ -203,26 +177,6 @@ pub enum SignTest {
     },
 }
 
-/// What a policy is read with beside its text.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
-    /// Values of parameters, by name.
-    pub set: BTreeMap<String, String>,
-    /// The seed, instead of the policy's own.
-    pub seed: Option<u64>,
-}
-
-/// A policy that has no mistakes, and what is doubtful about it.
-#[derive(Clone, Debug)]
-pub struct Checked {
-    /// The policy.
-    pub policy: Policy,
-    /// What probably is not meant; the list may be empty.
-    pub warnings: Diagnostics,
-    /// Events of the guest, and where they are declared.
-    guest_events: Vec<(String, Spot)>,
-}
-
 impl Policy {
     /// The policy that says nothing.
     pub fn none() -> Policy {
@@ -240,42 +194,6 @@ impl Policy {
             signs: Vec::new(),
             watchdog_ns: WATCHDOG_NS_DEFAULT,
         }
-    }
-
-    /// Reads a policy that includes no other file and has its defaults.
-    ///
-    /// # Errors
-    /// Every mistake in the text, in one pass.
-    pub fn parse(origin: &str, text: &str) -> Result<Policy, Diagnostics> {
-        let mut none = |_: &str| Err("files can't be included here".to_owned());
-        Policy::read(origin, text, &Settings::default(), &mut none).map(|checked| checked.policy)
-    }
-
-    /// Reads a policy. `include` gets the path of a file that is included, seen from where `origin` is seen from,
-    /// and returns its text or why it can't be read.
-    ///
-    /// # Errors
-    /// Every mistake in the texts, in one pass.
-    pub fn read(
-        origin: &str,
-        text: &str,
-        settings: &Settings,
-        include: &mut dyn FnMut(&str) -> Result<String, String>,
-    ) -> Result<Checked, Diagnostics> {
-        read::read(origin, text, settings, include)
-    }
-
-    /// Reads a policy again from what it was read from.
-    ///
-    /// # Errors
-    /// It is not a policy that was read before.
-    pub fn reread(written: &Written) -> Result<Policy, Diagnostics> {
-        let settings = Settings { set: written.set.clone(), seed: written.seed };
-        let mut include = |path: &str| {
-            let file = written.included.iter().find(|file| file.path == path);
-            file.map(|file| file.text.clone()).ok_or_else(|| "it was not there".to_owned())
-        };
-        Policy::read(&written.origin, &written.text, &settings, &mut include).map(|checked| checked.policy)
     }
 
     /// The point of that name.
@@ -303,6 +221,12 @@ impl Policy {
         let free: fn(&str) -> bool =
             if self.written.text.is_empty() { |_| true } else { |event| event == "guest.ready" };
         expr::resolve(&names::Names::of(self, free), written)
+    }
+
+    /// The names of the events that the guest makes happen.
+    pub fn guest_events(&self) -> Vec<&str> {
+        let of_guest = self.events.iter().filter(|event| event.source == Source::Guest);
+        of_guest.map(|event| event.name.as_str()).collect()
     }
 
     /// An event's name as it is written in policies.

@@ -110,11 +110,6 @@ impl<'t> Table<'t> {
         number(key, self.get(key)?, min, max, mistakes)
     }
 
-    /// The same that has to be there.
-    pub fn need_number(&self, key: &'static str, min: u64, max: u64, mistakes: &mut Mistakes) -> Option<u64> {
-        number(key, self.need(key, mistakes)?, min, max, mistakes)
-    }
-
     /// Something written as a string (or a whole number) that `parse` understands.
     pub fn get_quantity(&self, key: &'static str, parse: Parse, mistakes: &mut Mistakes) -> Option<u64> {
         quantity(self.get(key)?, parse, mistakes)

@@ -1,8 +1,8 @@
 //! A case: its policy and the script that its guest runs.
 
+use crate::policy::{find_script, usable};
 use anyhow::{Context, Result, anyhow, bail};
-use blkstay_engine::policy::{self, Policy};
-use std::io::IsTerminal;
+use blkstay_engine::policy::{self, Policy, Settings};
 use std::path::{Path, PathBuf};
 
 /// A case that is ready to run.
@@ -23,13 +23,10 @@ impl Case {
     ///
     /// # Errors
     /// There is none, its policy has mistakes, it has no `[case]`, or its script is missing.
-    pub fn find(wanted: &Path) -> Result<Case> {
+    pub fn find(wanted: &Path, settings: &Settings) -> Result<Case> {
         let path = policy_path(wanted)?;
         let origin = path.display().to_string();
-        let text = std::fs::read_to_string(&path).with_context(|| format!("{origin}: cannot read it"))?;
-        let colour = std::io::stderr().is_terminal();
-        let policy = Policy::parse(&origin, &text)
-            .map_err(|mistakes| anyhow!("the policy has mistakes\n{}", mistakes.render(colour)))?;
+        let policy = usable(&path, settings)?;
         let Some(recipe) = policy.case.clone() else {
             bail!("{origin}: it has no [case], so there is nothing to run; use it with `blkstayd --policy`");
         };
@@ -50,17 +47,10 @@ fn policy_path(wanted: &Path) -> Result<PathBuf> {
     bail!("{}: no such policy file, nor is there {}", wanted.display(), named.display())
 }
 
-/// Scripts are beside the policy, or in `guest-scripts` beside its directory.
 fn read_script(policy: &Path, name: &str) -> Result<String> {
-    let directory = policy.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let places = [directory.join(name), directory.join("../guest-scripts").join(name)];
-    let Some(path) = places.iter().find(|path| path.is_file()) else {
-        bail!(
-            "{}: its guest script `{name}` is neither {} nor {}",
-            policy.display(),
-            places[0].display(),
-            places[1].display()
-        );
-    };
-    std::fs::read_to_string(path).with_context(|| format!("{}: cannot read it", path.display()))
+    let path = find_script(policy, name).map_err(|[here, there]| {
+        let (policy, here, there) = (policy.display(), here.display(), there.display());
+        anyhow!("{policy}: its guest script `{name}` is neither {here} nor {there}")
+    })?;
+    std::fs::read_to_string(&path).with_context(|| format!("{}: cannot read it", path.display()))
 }

@@ -8,6 +8,7 @@ use super::progress::Progress;
 use super::{disk, initramfs, process};
 use crate::kernel::{Cache, Kernel, Need};
 use anyhow::{Context, Result, anyhow, ensure};
+use blkstay_engine::policy::CaseDevice;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -106,7 +107,7 @@ impl Guest {
         client.load(&case.policy.written).await?;
         progress.say(&format!("booting {} ({accel})", kernel.release.as_deref().unwrap_or(&kernel.spec)));
         let mut command = process::tied(&program);
-        command.args(machine(accel)).args(disk_and_port(&sockets));
+        command.args(machine(accel)).args(disk_and_port(&sockets, case.recipe.device));
         command.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(at("initramfs"));
         command.args(["-append", COMMAND_LINE]);
         let qemu = spawn(command, &at("console.log"), &at("qemu.log"))?;
@@ -189,7 +190,9 @@ fn machine(accel: Accel) -> Vec<OsString> {
 }
 
 /// The disk, and the port on which the guest talks to the daemon.
-fn disk_and_port(sockets: &Sockets) -> Vec<OsString> {
+fn disk_and_port(sockets: &Sockets, device: CaseDevice) -> Vec<OsString> {
+    let queues = device.num_queues.unwrap_or(1);
+    let size = device.queue_size.map_or_else(String::new, |size| format!(",queue-size={size}"));
     let chardev = |id: &str, path: &Path| {
         let mut argument = OsString::from(format!("socket,id={id},path="));
         argument.push(path);
@@ -199,7 +202,7 @@ fn disk_and_port(sockets: &Sockets) -> Vec<OsString> {
         "-chardev".into(),
         chardev("disk", &sockets.disk),
         "-device".into(),
-        "vhost-user-blk-pci,chardev=disk,num-queues=1".into(),
+        format!("vhost-user-blk-pci,chardev=disk,num-queues={queues}{size}").into(),
         "-device".into(),
         "virtio-serial-pci".into(),
         "-chardev".into(),

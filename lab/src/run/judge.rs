@@ -2,7 +2,7 @@
 
 use blkstay_engine::journal::{Arm, Cause, Outcome};
 use blkstay_engine::policy::{Policy, SignTest};
-use blkstay_engine::report::{AttemptReport, HoldReport};
+use blkstay_engine::report::{AttemptReport, Expired};
 
 /// Whether a sign of the symptom was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,14 +58,14 @@ pub fn attempt(witness: bool, report: &AttemptReport, signs: &[Seen]) -> (Outcom
     }
     // A hold that its watchdog ended is looked at first: what comes after it in the forced order
     // may then never come, and that is the answer. A symptom is one however it came about.
-    match expired(report) {
+    match &report.expired {
         Some(_) if signs.contains(&Seen::Yes) => {
             return (
                 Outcome::Open,
                 "the symptom appeared, after a watchdog had ended the forcing".to_owned(),
             );
         }
-        Some(hold) => return closed(witness, report, hold),
+        Some(expired) => return closed(witness, report, expired),
         None => {}
     }
     let unreached: Vec<&str> = report
@@ -97,19 +97,15 @@ pub fn attempt(witness: bool, report: &AttemptReport, signs: &[Seen]) -> (Outcom
     }
 }
 
-/// The hold that its watchdog ended, if there is one.
-fn expired(report: &AttemptReport) -> Option<&HoldReport> {
-    report.holds.iter().find(|hold| matches!(hold.cause, Some(Cause::Watchdog { .. })))
-}
-
 /// Whether the guest waited while a hold stood, or was merely slow: its script may say where it stood
 /// (`stuck`: the state of a process, as in proc_pid_stat(5), and the kernel functions it is in).
-fn closed(witness: bool, report: &AttemptReport, hold: &HoldReport) -> (Outcome, String) {
-    let what = format!("{} did not come while {} was held", hold.until, hold.gate);
-    let unheard = matches!(hold.cause, Some(Cause::Watchdog { unheard: true, .. }));
+fn closed(witness: bool, report: &AttemptReport, expired: &Expired) -> (Outcome, String) {
+    let what = format!("{} did not come while {} was held", expired.until, expired.gate);
     match report.reports.get("stuck") {
         None if witness => (Outcome::Lost, format!("{what}, and the guest did not say where it stood")),
-        _ if unheard => (Outcome::Lost, format!("{what}, and the guest did not say in time where it stood")),
+        _ if expired.unheard => {
+            (Outcome::Lost, format!("{what}, and the guest did not say in time where it stood"))
+        }
         Some(stuck) if !stuck.starts_with(['D', 'S']) => {
             (Outcome::Lost, format!("{what}, but the guest did not sleep: {stuck}"))
         }
@@ -137,7 +133,7 @@ pub fn kernel(control: &[Outcome], forced: &[Outcome]) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use blkstay_engine::report::PointReport;
+    use blkstay_engine::report::{HoldReport, PointReport};
     use blkstay_engine::request::RequestId;
     use std::collections::BTreeMap;
 
@@ -151,6 +147,13 @@ mod tests {
             held: cause.is_some(),
             cause,
         };
+        let expired = causes.iter().find_map(|cause| match cause {
+            Some(Cause::Watchdog { unheard, .. }) => {
+                let (gate, until) = ("A.complete".to_owned(), "R.arrived".to_owned());
+                Some(Expired { gate, until, unheard: *unheard })
+            }
+            _ => None,
+        });
         let [first, second] = causes;
         let point = |id| PointReport { request: Some(RequestId(id)), requests: 1 };
         AttemptReport {
@@ -161,6 +164,7 @@ mod tests {
             unbound: Vec::new(),
             points: BTreeMap::from([("A".to_owned(), point(1)), ("R".to_owned(), point(2))]),
             holds: vec![hold("A.complete", "R.arrived", first), hold("R.complete", "guest.a-reaped", second)],
+            expired,
             rules: BTreeMap::new(),
             events: Vec::new(),
             reports: BTreeMap::new(),

@@ -60,7 +60,7 @@ pub fn run(args: &Run) -> Result<ExitCode> {
 }
 
 async fn run_case(args: &Run) -> Result<ExitCode> {
-    let case = Case::find(&args.case)?;
+    let case = Case::find(&args.case, &args.with.settings())?;
     let progress = Progress::new();
     let cache = Cache::from_env()?;
     let kernels = find_kernels(args, &cache, &progress).await?;

@@ -135,7 +135,7 @@ impl Loader<'_> {
                 mistake.at.file = self.files.len();
                 self.files.push(File { origin: "--set".to_owned(), text: option.clone() });
             }
-            self.list.push(mistake);
+            self.list.push(*mistake);
         }
     }
 

@@ -23,6 +23,7 @@ use super::circle::{self, Circle};
 use super::names::{Index, Names, SOURCES};
 use super::table::{Mistakes, Table, one_of};
 use super::tree::{Entry, Value};
+use super::warn;
 use super::{Checked, NamedEvent, Point, Policy, Probe, Settings, State, Written, grammar};
 use crate::diagnostic::{Diagnostic, Diagnostics, File, Severity, Spot};
 use crate::request::Probes;
@@ -84,6 +85,9 @@ fn compile(loaded: &mut Loaded, settings: &Settings) -> Option<(Policy, GuestEve
     let good = |list: &Mistakes| list.iter().all(|one| one.severity != Severity::Error);
     if good(&list) {
         check_circles(&policy, &parts, &mut list);
+    }
+    if good(&list) {
+        warn::warn(&policy, &parts, &mut list);
     }
     let guest_events = parts.guest_events();
     let good = good(&list);
@@ -181,15 +185,20 @@ fn check_circles(policy: &Policy, parts: &Parts<'_>, mistakes: &mut Mistakes) {
     match circle::find(policy) {
         Some(Circle::Points(point)) => {
             let entry = parts.points[point.get()];
-            let message = format!("point `{}` can never arrive: what it comes after waits for it", entry.name);
+            let message =
+                format!("point `{}` can never arrive: what it comes after waits for it", entry.name);
             let mistake = Diagnostic::error(entry.at.clone(), message).label("in a circle");
-            mistakes
-                .push(mistake.help("let one of the points come after nothing, or after an event of the guest"));
+            mistakes.push(
+                mistake.help("let one of the points come after nothing, or after an event of the guest"),
+            );
         }
         Some(Circle::Holds { hold, words }) => mistakes.push(
             Diagnostic::error(parts.holds[hold].0.at.clone(), format!("holds wait in a circle: {words}"))
                 .label("this hold can never end but by its watchdog")
-                .help("let one of them wait for something that comes before its own release, or for a guest event"),
+                .help(
+                    "let one of them wait for something that comes before its own release, or for a guest \
+                     event",
+                ),
         ),
         None => {}
     }

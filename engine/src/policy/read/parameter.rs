@@ -94,11 +94,12 @@ impl Parameters {
     ///
     /// # Errors
     /// There is no such parameter, or it is of another type.
-    pub fn set(&mut self, given: &Given) -> Result<(), Diagnostic> {
+    pub fn set(&mut self, given: &Given) -> Result<(), Box<Diagnostic>> {
         if !self.known.contains_key(&given.name) {
             let message = format!("unknown parameter `{}`", given.name);
             let known = self.known.keys().map(String::as_str);
-            return Err(Diagnostic::error(given.name_at.clone(), message).help(suggest(&given.name, known)));
+            let mistake = Diagnostic::error(given.name_at.clone(), message).help(suggest(&given.name, known));
+            return Err(Box::new(mistake));
         }
         let Some(parameter) = self.known.get_mut(&given.name) else { return Ok(()) };
         let value = match (&parameter.default, &given.value) {
@@ -109,11 +110,13 @@ impl Parameters {
         parameter.is_wrong |= value.is_none();
         parameter.given = value;
         match (&parameter.given, &parameter.default) {
-            (None, Some(default)) => Err(Diagnostic::error(
-                given.at.clone(),
-                format!("parameter `{}` is {}, `{}` is not", given.name, default.kind(), given.text),
-            )
-            .also(parameter.at.clone(), "declared here")),
+            (None, Some(default)) => {
+                let mistake = Diagnostic::error(
+                    given.at.clone(),
+                    format!("parameter `{}` is {}, `{}` is not", given.name, default.kind(), given.text),
+                );
+                Err(Box::new(mistake.also(parameter.at.clone(), "declared here")))
+            }
             _ => Ok(()),
         }
     }
@@ -139,7 +142,9 @@ impl Parameters {
 
     /// Tells which are named nowhere.
     pub fn check_used(&self, mistakes: &mut Mistakes) {
-        for (name, parameter) in self.known.iter().filter(|(_, parameter)| !parameter.used) {
+        for (name, parameter) in
+            self.known.iter().filter(|(_, parameter)| !parameter.used && !parameter.is_wrong)
+        {
             let warning =
                 Diagnostic::warning(parameter.at.clone(), format!("parameter `{name}` is never used"));
             mistakes
@@ -156,7 +161,7 @@ impl Parameters {
             Value::String(text) if text.contains('$') => match self.filled(text, &node.at) {
                 Ok(value) => node.value = value,
                 Err(mistake) => {
-                    mistakes.extend(mistake);
+                    mistakes.extend(mistake.map(|mistake| *mistake));
                     unfilled.insert(node.at.clone());
                 }
             },
@@ -165,7 +170,7 @@ impl Parameters {
     }
 
     /// What a string with a `$` stands for; what is wrong with it, unless that is told already.
-    fn filled(&mut self, written: &str, at: &Spot) -> Result<Value, Option<Diagnostic>> {
+    fn filled(&mut self, written: &str, at: &Spot) -> Result<Value, Option<Box<Diagnostic>>> {
         if let Some(name) = written.strip_prefix('$')
             && is_name(name)
         {
@@ -184,14 +189,16 @@ impl Parameters {
                 rest = after;
             } else {
                 let mistake = Diagnostic::error(at.clone(), "a `$` that names no parameter");
-                return Err(Some(mistake.help("write `${NAME}` for a parameter, `$$` for a plain `$`")));
+                return Err(Some(Box::new(
+                    mistake.help("write `${NAME}` for a parameter, `$$` for a plain `$`"),
+                )));
             }
         }
         filled.push_str(rest);
         Ok(Value::String(filled))
     }
 
-    fn value(&mut self, name: &str, at: &Spot) -> Result<&Value, Option<Diagnostic>> {
+    fn value(&mut self, name: &str, at: &Spot) -> Result<&Value, Option<Box<Diagnostic>>> {
         if !self.known.contains_key(name) {
             let mut mistake = Diagnostic::error(at.clone(), format!("unknown parameter `{name}`"));
             mistake.help = Some(if self.known.is_empty() {
@@ -199,7 +206,7 @@ impl Parameters {
             } else {
                 suggest(name, self.known.keys().map(String::as_str))
             });
-            return Err(Some(mistake));
+            return Err(Some(Box::new(mistake)));
         }
         let parameter = self.known.get_mut(name).ok_or(None)?;
         parameter.used = true;

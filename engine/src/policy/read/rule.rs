@@ -109,7 +109,11 @@ impl Reader<'_> {
 
     fn pass(&mut self, table: &Table<'_>) -> bool {
         let pass = table.get_bool("pass", &mut self.mistakes).unwrap_or(false);
-        let other = super::wait::KEYS.into_iter().chain(["fail"]).find(|key| table.has(key));
+        let other = super::wait::KEYS
+            .into_iter()
+            .chain(["fail"])
+            .filter(|key| !["window", "within"].contains(key))
+            .find(|key| table.has(key));
         if let (true, Some(other), Some(at)) = (pass, other, table.key_at("pass")) {
             let message = format!("`pass` lets the request go on at once, `{other}` does not");
             self.mistakes.push(Diagnostic::error(at, message).help("leave one of them out"));

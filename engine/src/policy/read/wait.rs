@@ -74,10 +74,9 @@ impl Reader<'_> {
             return Some([Order::LastFirst, Order::Random, Order::BySector][index].clone());
         }
         let items = items("position", node, &mut self.mistakes)?;
-        let each = "each of `reorder`";
         let positions: Vec<Option<u64>> = items
             .iter()
-            .map(|item| number(each, item, 1, items.len().max(2) as u64, &mut self.mistakes))
+            .map(|item| number("reorder", item, 1, items.len().max(2) as u64, &mut self.mistakes))
             .collect();
         let positions = positions.into_iter().collect::<Option<Vec<u64>>>()?;
         let mut sorted = positions.clone();

@@ -1,13 +1,16 @@
 //! Drives: what is behind the disk. A drive takes requests and finishes them in any order.
 
-use crate::chain::{Finished, Submitted};
+mod clear;
+mod transfer;
+
+use crate::chain::{Asked, Finished, Submitted};
 use blkstay_engine::request::{Op, RequestId, SERIAL, Status};
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, mpsc};
+use transfer::transfer;
 use virtio_bindings::virtio_blk::VIRTIO_BLK_ID_BYTES;
-use vm_memory::{Bytes, GuestMemoryBackend};
+use vm_memory::Bytes;
 
 /// Called when a request is finished.
 pub type OnFinish = Arc<dyn Fn(RequestId, Finished, Status) + Send + Sync>;
@@ -62,7 +65,7 @@ fn serve(file: &File, requests: &Requests, on_finish: &OnFinish) {
         let (status, written) = match carry_out(file, &request) {
             Ok(written) => (Status::Ok, written),
             Err(error) => {
-                tracing::warn!(%id, op = %request.op(), %error, "the image could not be read or written");
+                tracing::warn!(%id, op = %request.asked().op, %error, "the image could not be read or written");
                 (Status::IoError, 0)
             }
         };
@@ -72,12 +75,14 @@ fn serve(file: &File, requests: &Requests, on_finish: &OnFinish) {
 
 /// Does what a request asks for; returns the bytes put into the guest's memory.
 fn carry_out(file: &File, request: &Submitted) -> io::Result<u32> {
-    match request.op() {
-        Op::Read => transfer(file, request, libc::preadv).map(|()| request.range().length as u32),
+    let Asked { op, range, unmap } = request.asked();
+    match op {
+        Op::Read => transfer(file, request, libc::preadv).map(|()| range.length as u32),
         Op::Write => transfer(file, request, libc::pwritev).map(|()| 0),
         Op::Flush => file.sync_data().map(|()| 0),
         Op::GetId => write_serial(request),
-        Op::Discard | Op::WriteZeroes => Err(io::ErrorKind::Unsupported.into()),
+        Op::Discard => clear::discard(file, range).map(|()| 0),
+        Op::WriteZeroes => clear::write_zeroes(file, range, unmap).map(|()| 0),
     }
 }
 
@@ -91,57 +96,4 @@ fn write_serial(request: &Submitted) -> io::Result<u32> {
         rest = later;
     }
     Ok(VIRTIO_BLK_ID_BYTES)
-}
-
-type Vectored = unsafe extern "C" fn(i32, *const libc::iovec, i32, libc::off_t) -> isize;
-
-/// Moves a request's data between the file and the guest's memory, without a copy in between.
-fn transfer(file: &File, request: &Submitted, vectored: Vectored) -> io::Result<()> {
-    let mut slices = Vec::with_capacity(request.segments().len());
-    for (at, length) in request.segments() {
-        for slice in request.memory().get_slices(*at, *length) {
-            slices.push(slice.map_err(io::Error::other)?);
-        }
-    }
-    let guards: Vec<_> = slices.iter().map(|slice| slice.ptr_guard_mut()).collect();
-    let mut vectors: Vec<libc::iovec> = guards
-        .iter()
-        .map(|guard| libc::iovec { iov_base: guard.as_ptr().cast(), iov_len: guard.len() })
-        .collect();
-    let mut offset = request.range().offset;
-    let mut rest = vectors.as_mut_slice();
-    while !rest.is_empty() {
-        let count = rest.len().min(libc::UIO_MAXIOV as usize) as i32;
-        // SAFETY: each vector lies within the guest's memory, which `request` keeps mapped, and
-        // which the kernel, like the guest, may change at any time without breaking a Rust value.
-        let moved = unsafe { vectored(file.as_raw_fd(), rest.as_ptr(), count, offset as libc::off_t) };
-        match moved {
-            0 => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the image ends there")),
-            1.. => {
-                offset += moved as u64;
-                rest = advance(rest, moved as usize);
-            }
-            _ => {
-                let error = io::Error::last_os_error();
-                if error.kind() != io::ErrorKind::Interrupted {
-                    return Err(error);
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// What is left of some vectors after their first bytes were moved.
-fn advance(mut vectors: &mut [libc::iovec], mut moved: usize) -> &mut [libc::iovec] {
-    while let Some(first) = vectors.first_mut() {
-        if moved < first.iov_len {
-            first.iov_base = first.iov_base.wrapping_byte_add(moved);
-            first.iov_len -= moved;
-            break;
-        }
-        moved -= first.iov_len;
-        vectors = &mut vectors[1..];
-    }
-    vectors
 }

@@ -1,15 +1,49 @@
 //! What a person sees who wrote a policy wrong: whole messages.
 
-use blkstay_engine::policy::Policy;
+mod files;
+mod matching;
+mod rules;
+mod warnings;
+
+use blkstay_engine::policy::{Checked, Policy, Settings};
+
+fn assert_same(seen: &str, expected: &str) {
+    let trim = |text: &str| {
+        text.trim().lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    };
+    let (seen, expected) = (trim(seen), trim(expected));
+    assert!(seen == expected, "expected:\n{expected}\n\nseen:\n{seen}");
+}
 
 /// Asserts on the whole rendering of all mistakes in a policy called `my.toml`.
 fn assert_mistakes(text: &str, expected: &str) {
     let mistakes = Policy::parse("my.toml", text).expect_err("the policy has mistakes");
-    let trim = |text: &str| {
-        text.trim().lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    assert_same(&mistakes.render(false), expected);
+}
+
+/// The same for a policy of several files, with parameters.
+fn assert_of_files(files: &[(&str, &str)], set: &[(&str, &str)], expected: &str) {
+    let set = set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let mut include = |path: &str| {
+        let file = files.iter().find(|(known, _)| *known == path);
+        file.map(|(_, text)| (*text).to_owned())
+            .ok_or_else(|| "No such file or directory (os error 2)".into())
     };
-    let (seen, expected) = (trim(&mistakes.render(false)), trim(expected));
-    assert!(seen == expected, "expected:\n{expected}\n\nseen:\n{seen}");
+    let settings = Settings { set, seed: None };
+    let read = Policy::read("my.toml", files[0].1, &settings, &mut include);
+    assert_same(&read.expect_err("the policy has mistakes").render(false), expected);
+}
+
+/// A policy that is good, and doubtful.
+fn checked(text: &str) -> Checked {
+    let mut none = |_: &str| Err("there is none".to_owned());
+    let read = Policy::read("my.toml", text, &Settings::default(), &mut none);
+    read.unwrap_or_else(|mistakes| panic!("{mistakes}"))
+}
+
+/// Asserts on the whole rendering of all warnings about a policy called `my.toml`.
+fn assert_warnings(text: &str, expected: &str) {
+    assert_same(&checked(text).warnings.render(false), expected);
 }
 
 #[test]

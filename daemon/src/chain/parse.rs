@@ -1,0 +1,197 @@
+//! Reads chains. Nothing is taken on trust: lengths, addresses, flags and sectors are checked here.
+
+use super::{
+    Arrived, Asked, Body, Broken, DISCARD_SECTORS_MAX, Finished, Memory, Parsed, SEGMENTS_MAX,
+    WRITE_ZEROES_SECTORS_MAX,
+};
+use blkstay_engine::request::{ByteRange, Op, SECTOR, Status};
+use virtio_bindings::virtio_blk::{
+    VIRTIO_BLK_ID_BYTES, VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN,
+    VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_WRITE_ZEROES, VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP,
+};
+use virtio_queue::DescriptorChain;
+use virtio_queue::desc::split::Descriptor;
+use vm_memory::{ByteValued, Bytes, GuestAddress, GuestMemoryBackend};
+
+/// The request header (virtio 1.3, section 5.2.6), little endian.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+struct Header {
+    kind: u32,
+    reserved: u32,
+    sector: u64,
+}
+
+// SAFETY: three plain integers without padding; any bytes are a valid value.
+unsafe impl ByteValued for Header {}
+
+/// What a discard or a write of zeros has as its data (virtio 1.3, section 5.2.6), little endian.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+struct Clearing {
+    sector: u64,
+    sectors: u32,
+    flags: u32,
+}
+
+// SAFETY: three plain integers without padding; any bytes are a valid value.
+unsafe impl ByteValued for Clearing {}
+
+/// Reads a chain.
+pub fn parse(chain: DescriptorChain<Memory>, memory: Memory, disk_bytes: u64, read_only: bool) -> Parsed {
+    let head = chain.head_index();
+    let descriptors: Vec<Descriptor> = chain.collect();
+    let body = match body(head, memory, &descriptors) {
+        Ok(body) => body,
+        Err(broken) => return Parsed::Broken(broken),
+    };
+    match request(&descriptors, &body, disk_bytes, read_only) {
+        Ok(asked) => Parsed::Request(Arrived { asked, body }),
+        Err((status, why)) => Parsed::Refused(Finished { asked: None, body, written: 0 }, status, why),
+    }
+}
+
+fn body(head: u16, memory: Memory, descriptors: &[Descriptor]) -> Result<Box<Body>, Broken> {
+    let last = descriptors.last().ok_or(Broken::NoList)?;
+    if last.has_next() {
+        return Err(Broken::NoList);
+    }
+    if !last.is_write_only() || last.len() == 0 || descriptors.len() < 2 {
+        return Err(Broken::NoStatus);
+    }
+    let status_at = last.addr().0.checked_add(u64::from(last.len()) - 1).map(GuestAddress);
+    let status_at = status_at.filter(|at| memory.check_range(*at, 1)).ok_or(Broken::StatusOutside)?;
+    Ok(Box::new(Body { head, memory, segments: segments(&descriptors[1..]), status_at, ended: false }))
+}
+
+/// The data of a chain that ends with its status; nothing is kept of a chain that will be refused for
+/// its length, so that a ring full of them does not fill memory.
+fn segments(descriptors: &[Descriptor]) -> Vec<(GuestAddress, usize)> {
+    if descriptors.len() > SEGMENTS_MAX as usize + 1 {
+        return Vec::new();
+    }
+    let Some((last, data)) = descriptors.split_last() else { return Vec::new() };
+    let segment = |descriptor: &Descriptor| (descriptor.addr(), descriptor.len() as usize);
+    // The status is the last byte of the last descriptor; data may come before it there.
+    let beside_status = last.len().saturating_sub(1) as usize;
+    let mut segments = Vec::with_capacity(data.len() + usize::from(beside_status > 0));
+    segments.extend(data.iter().map(segment));
+    if beside_status > 0 {
+        segments.push((last.addr(), beside_status));
+    }
+    segments.retain(|(_, length)| *length > 0);
+    segments
+}
+
+type Refusal = (Status, String);
+
+fn refuse<T>(why: impl Into<String>) -> Result<T, Refusal> {
+    Err((Status::IoError, why.into()))
+}
+
+fn unsupported<T>(why: impl Into<String>) -> Result<T, Refusal> {
+    Err((Status::Unsupported, why.into()))
+}
+
+fn request(
+    descriptors: &[Descriptor],
+    body: &Body,
+    disk_bytes: u64,
+    read_only: bool,
+) -> Result<Asked, Refusal> {
+    let header = header(&descriptors[0], &body.memory)?;
+    let data = &descriptors[1..];
+    if data.len() > SEGMENTS_MAX as usize + 1 {
+        return refuse(format!("{} segments, more than SEG_MAX, {SEGMENTS_MAX}", data.len() - 1));
+    }
+    if let Some((at, length)) =
+        body.segments.iter().find(|(at, length)| !body.memory.check_range(*at, *length))
+    {
+        return refuse(format!("a data segment of {length} bytes at {:#x} is outside memory", at.0));
+    }
+    let length: u64 = body.segments.iter().map(|(_, length)| *length as u64).sum();
+    let op = op(u32::from_le(header.kind), read_only)?;
+    let asked = |range| Asked { op, range, unmap: false };
+    match op {
+        Op::Flush => return Ok(asked(ByteRange::default())),
+        Op::GetId if length < u64::from(VIRTIO_BLK_ID_BYTES) => {
+            return refuse(format!("{length} bytes for a serial number of {VIRTIO_BLK_ID_BYTES}"));
+        }
+        _ => check_direction(op, data)?,
+    }
+    match op {
+        Op::Discard | Op::WriteZeroes => clearing(op, body, length, disk_bytes),
+        Op::Read | Op::Write => check_range(u64::from_le(header.sector), length, disk_bytes).map(asked),
+        Op::Flush | Op::GetId => Ok(asked(ByteRange::default())),
+    }
+}
+
+fn header(descriptor: &Descriptor, memory: &Memory) -> Result<Header, Refusal> {
+    if descriptor.is_write_only() {
+        return refuse("the header is in memory that only the device writes");
+    }
+    if (descriptor.len() as usize) != size_of::<Header>() {
+        return refuse(format!("a header of {} bytes instead of {}", descriptor.len(), size_of::<Header>()));
+    }
+    memory.read_obj(descriptor.addr()).or_else(|_| refuse("the header is outside memory"))
+}
+
+fn op(kind: u32, read_only: bool) -> Result<Op, Refusal> {
+    match kind {
+        VIRTIO_BLK_T_IN => Ok(Op::Read),
+        VIRTIO_BLK_T_OUT if read_only => refuse("a write to a read-only disk"),
+        VIRTIO_BLK_T_OUT => Ok(Op::Write),
+        VIRTIO_BLK_T_FLUSH => Ok(Op::Flush),
+        VIRTIO_BLK_T_GET_ID => Ok(Op::GetId),
+        VIRTIO_BLK_T_DISCARD if !read_only => Ok(Op::Discard),
+        VIRTIO_BLK_T_WRITE_ZEROES if !read_only => Ok(Op::WriteZeroes),
+        other => unsupported(format!("request type {other} is not offered")),
+    }
+}
+
+/// The device reads what is written and writes what is read (virtio 1.3, section 5.2.6.1).
+fn check_direction(op: Op, data: &[Descriptor]) -> Result<(), Refusal> {
+    let device_writes = matches!(op, Op::Read | Op::GetId);
+    let segments = data.iter().take(data.len() - 1).chain(data.last().filter(|last| last.len() > 1));
+    let mut wrong = segments.filter(|segment| segment.is_write_only() != device_writes);
+    match wrong.next() {
+        None => Ok(()),
+        Some(_) => refuse(format!("a {op} has a data segment of the wrong direction")),
+    }
+}
+
+fn check_range(sector: u64, length: u64, disk_bytes: u64) -> Result<ByteRange, Refusal> {
+    if length == 0 || !length.is_multiple_of(SECTOR) {
+        return refuse(format!("a length of {length} bytes is not a positive multiple of {SECTOR}"));
+    }
+    let range = sector.checked_mul(SECTOR).map(|offset| ByteRange { offset, length });
+    match range {
+        Some(range) if range.offset.checked_add(length).is_some_and(|end| end <= disk_bytes) => Ok(range),
+        _ => refuse(format!("{length} bytes at sector {sector} reach past the end of the disk")),
+    }
+}
+
+/// A discard or a write of zeros, of the one range that is offered. Flags come first: those that the device does
+/// not know are unsupported, whatever else is wrong (virtio 1.3, section 5.2.6.2).
+fn clearing(op: Op, body: &Body, length: u64, disk_bytes: u64) -> Result<Asked, Refusal> {
+    let mut bytes = [0; size_of::<Clearing>()];
+    if length != bytes.len() as u64 || !body.payload().read(0, &mut bytes) {
+        return refuse(format!("a {op} has {length} bytes instead of the {} of one range", bytes.len()));
+    }
+    let mut clearing = Clearing::default();
+    clearing.as_mut_slice().copy_from_slice(&bytes);
+    let Clearing { sector, sectors, flags } = clearing;
+    let (sector, sectors, flags) = (u64::from_le(sector), u32::from_le(sectors), u32::from_le(flags));
+    let (known, most) = match op {
+        Op::Discard => (0, DISCARD_SECTORS_MAX),
+        _ => (VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP, WRITE_ZEROES_SECTORS_MAX),
+    };
+    if flags & !known != 0 {
+        return unsupported(format!("a {op} has flags {flags:#x}"));
+    }
+    if sectors > most {
+        return refuse(format!("a {op} of {sectors} sectors, at most {most} are offered"));
+    }
+    let range = check_range(sector, u64::from(sectors) * SECTOR, disk_bytes)?;
+    Ok(Asked { op, range, unmap: op == Op::Discard || flags != 0 })
+}

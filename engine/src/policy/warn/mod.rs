@@ -1,0 +1,151 @@
+//! What a policy that is read without mistakes probably does not mean.
+
+mod meant;
+mod never;
+mod ring;
+mod script;
+mod shadow;
+mod times;
+mod unused;
+mod waits;
+
+use super::read::Parts;
+use super::table::Mistakes;
+use super::tree::{Node, Value};
+use super::{Close, Filter, Policy, Rule, Wait};
+use crate::diagnostic::{Diagnostic, Spot};
+use crate::event::{Event, Expr, Gate, Life, PointIndex, StateIndex};
+use meant::Meant;
+use std::collections::BTreeSet;
+
+/// Adds every warning about a policy.
+pub fn warn(policy: &Policy, parts: &Parts<'_>, list: &mut Mistakes) {
+    let notes = || policy.rules.iter().map(|rule| &rule.notes);
+    let emitted = notes().flat_map(|notes| &notes.emit).map(String::as_str).collect();
+    let turned_on = notes().flat_map(|notes| &notes.set).copied().collect();
+    let mut look = Look { policy, parts, emitted, turned_on, list };
+    look.never();
+    look.shadowed();
+    look.waits();
+    look.unused();
+    look.times();
+}
+
+struct Look<'l> {
+    policy: &'l Policy,
+    parts: &'l Parts<'l>,
+    /// Events that a rule makes happen.
+    emitted: BTreeSet<&'l str>,
+    /// States that a rule turns on.
+    turned_on: BTreeSet<StateIndex>,
+    list: &'l mut Mistakes,
+}
+
+impl<'l> Look<'l> {
+    fn warn(&mut self, at: Spot, message: impl Into<String>, label: &str, help: impl Into<String>) {
+        self.list.push(Diagnostic::warning(at, message).label(label).help(help));
+    }
+
+    /// Points and rules: what each is called, which requests it is for, and its table.
+    fn filters(&self) -> Vec<(String, &'l Filter, &'l Node)> {
+        let (policy, parts) = (self.policy, self.parts);
+        let points = policy.points.iter().zip(&parts.points);
+        let points =
+            points.map(|(point, entry)| (format!("point `{}`", point.name), &point.filter, &entry.node));
+        let rules = self.rules().map(|(rule, node)| (format!("rule `{}`", rule.name), &rule.filter, node));
+        points.chain(rules).collect()
+    }
+
+    /// Rules and their tables.
+    fn rules(&self) -> impl Iterator<Item = (&'l Rule, &'l Node)> + use<'l> {
+        self.policy.rules.iter().zip(self.parts.rules.iter().map(|(node, _)| *node))
+    }
+
+    /// Every expression and where it stands, or the table that it is put together from.
+    fn expressions(&self) -> Vec<(&'l Expr, &'l Node)> {
+        let mut found = Vec::new();
+        for (_, filter, node) in self.filters() {
+            found.extend(filter.when.as_ref().map(|when| (when, node)));
+        }
+        for (hold, (node, _)) in self.policy.holds.iter().zip(&self.parts.holds) {
+            found.extend(node.get("until").map(|node| (&hold.until, node)));
+        }
+        for (rule, node) in self.rules() {
+            found.extend(until(rule).zip(node.get("until")));
+        }
+        found
+    }
+
+    fn meant(&self, filter: &Filter) -> Meant {
+        Meant::of(self.policy, filter)
+    }
+}
+
+/// What a rule waits for, if it is an expression.
+fn until(rule: &Rule) -> Option<&Expr> {
+    match rule.verdict.as_ref()?.wait.as_ref()? {
+        Wait::Until(until) => Some(until),
+        Wait::Reorder(reorder) => match &reorder.close {
+            Close::Until(until) => Some(until),
+            Close::Window { .. } => None,
+        },
+        Wait::Pause(pause) => pause.until.as_ref(),
+        _ => None,
+    }
+}
+
+/// Where a key's value stands, or else the table.
+fn at(node: &Node, key: &str) -> Spot {
+    node.get(key).map_or_else(|| node.at.clone(), |value| value.at.clone())
+}
+
+/// Where in an expression, or a table of them, a name stands.
+fn find(node: &Node, name: &str) -> Option<Spot> {
+    match &node.value {
+        Value::String(text) => {
+            let rest = text.trim_start().strip_prefix(name)?;
+            let ends = !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+            ends.then(|| node.at.clone())
+        }
+        Value::Array(items) => items.iter().find_map(|item| find(item, name)),
+        Value::Table(entries) => {
+            let words =
+                |key: &str| ["name", "gate", "point", "place", "op", "set", "clear", "emit"].contains(&key);
+            entries.iter().filter(|entry| !words(&entry.name)).find_map(|entry| find(&entry.node, name))
+        }
+        _ => None,
+    }
+}
+
+/// Whether an expression can become true if its leaves can as `leaf` says. Nothing is known of what must not
+/// be.
+fn can_be(expr: &Expr, leaf: &impl Fn(&Expr) -> bool) -> bool {
+    match expr {
+        Expr::Any(parts) => parts.iter().any(|part| can_be(part, leaf)),
+        Expr::All(parts) => parts.iter().all(|part| can_be(part, leaf)),
+        Expr::Not(_) => true,
+        other => leaf(other),
+    }
+}
+
+/// The parts that all have to be true.
+fn conjuncts(when: Option<&Expr>) -> Vec<&Expr> {
+    match when {
+        Some(Expr::All(parts)) => parts.iter().flat_map(|part| conjuncts(Some(part))).collect(),
+        Some(other) => vec![other],
+        None => Vec::new(),
+    }
+}
+
+/// Whether a request that stands at the gate has this step before it.
+fn comes_after(life: Life, gate: Gate) -> bool {
+    match gate {
+        Gate::Submit => life != Life::Arrived,
+        Gate::Complete => life == Life::Completed,
+    }
+}
+
+/// The point of an event, if it is a point's.
+fn step(event: &Event) -> Option<(PointIndex, Life)> {
+    if let Event::Point(point, life) = event { Some((*point, *life)) } else { None }
+}

@@ -1,0 +1,160 @@
+//! What can never match and what can never be.
+
+use super::{Look, at, conjuncts, find};
+use crate::diagnostic::Spot;
+use crate::event::{Event, Expr};
+use crate::policy::tree::Node;
+use crate::policy::{Filter, Where};
+use crate::request::{ByteRange, Op, SECTOR};
+
+const NEVER: &str = "this never matches";
+
+impl Look<'_> {
+    pub(super) fn never(&mut self) {
+        self.places();
+        for (what, filter, node) in self.filters() {
+            self.range(filter, node);
+            self.length(&what, filter, node);
+            self.data(&what, filter, node);
+            self.turn(&what, filter, node);
+            self.when(&what, filter, node);
+        }
+        self.events();
+    }
+
+    fn places(&mut self) {
+        for (place, entry) in self.policy.places.iter().zip(&self.parts.places) {
+            if let Some(range) = place.range {
+                self.beyond_the_end(&format!("place `{}`", place.name), range, entry.node.at.clone());
+            }
+        }
+    }
+
+    fn range(&mut self, filter: &Filter, node: &Node) {
+        if let Some(Where::Range(range)) = filter.range {
+            self.beyond_the_end("the range", range, at(node, "place"));
+        }
+    }
+
+    fn beyond_the_end(&mut self, what: &str, range: ByteRange, at: Spot) {
+        let Some(size) = self.policy.case.as_ref().map(|case| case.image.size_bytes) else { return };
+        let help = format!("the disk of the case has {size} bytes");
+        if range.offset >= size {
+            self.warn(at, format!("{what} lies beyond the end of the disk"), NEVER, help);
+        } else if range.end() > size {
+            self.warn(at, format!("{what} reaches beyond the end of the disk"), "", help);
+        }
+    }
+
+    fn length(&mut self, what: &str, filter: &Filter, node: &Node) {
+        if node.get("length").is_none() {
+            return;
+        }
+        let at = at(node, "length");
+        let next = filter.length_min.div_ceil(SECTOR).checked_mul(SECTOR);
+        if filter.length_min > filter.length_max {
+            let help = "let `min` be at most `max`";
+            self.warn(at, format!("{what}: the least length is more than the most"), NEVER, help);
+        } else if !filter.ops.iter().any(Op::has_range) {
+            let message = format!("{what} is of requests that have no length");
+            self.warn(at, message, NEVER, "leave `length` out: a flush addresses no bytes");
+        } else if next.is_none_or(|next| next > filter.length_max) {
+            let message = format!("{what}: no request has that length");
+            self.warn(at, message, NEVER, "a request's length is a multiple of 512 bytes");
+        }
+    }
+
+    fn data(&mut self, what: &str, filter: &Filter, node: &Node) {
+        if filter.class.is_some() && !filter.ops.iter().any(Op::has_range) {
+            let message = format!("{what} is of requests that touch no block");
+            self.warn(at(node, "class"), message, NEVER, "leave `class` out: a flush addresses no bytes");
+        }
+        let has_data = filter.ops.has(Op::Read) || filter.ops.has(Op::Write);
+        if filter.probe.is_some() && !has_data {
+            let message = format!("{what} is of requests that carry no data");
+            self.warn(at(node, "payload"), message, NEVER, "leave `payload` out, or write op = \"write\"");
+        }
+    }
+
+    fn turn(&mut self, what: &str, filter: &Filter, node: &Node) {
+        let Some(point) = filter.point else { return };
+        let point = &self.policy.points[point.get()];
+        let meant = self.meant(filter);
+        if meant.ops.iter().next().is_none() {
+            let help = format!("leave `op` out: point `{}` says it", point.name);
+            self.warn(at(node, "op"), format!("{what}: its point is another operation"), NEVER, help);
+        }
+        if point.filter.turn.count.is_some_and(|most| filter.turn.from > most) {
+            let key = if node.get("nth").is_some() { "nth" } else { "from" };
+            let from = filter.turn.from;
+            let most = times(point.filter.turn.count.unwrap_or(0));
+            let message =
+                format!("{what} is for request {from} of point `{}`, which comes {most}", point.name);
+            self.warn(at(node, key), message, NEVER, "give the point a larger `count`, or leave this out");
+        }
+    }
+
+    fn when(&mut self, what: &str, filter: &Filter, node: &Node) {
+        let parts = conjuncts(filter.when.as_ref());
+        let both = parts.iter().any(|part| matches!(part, Expr::Not(not) if parts.contains(&not.as_ref())));
+        if both {
+            let key = ["before", "when"].into_iter().find(|key| node.get(key).is_some()).unwrap_or("after");
+            let message = format!("{what} comes after and before the same");
+            self.warn(at(node, key), message, NEVER, "let it come before something that happens later");
+        }
+    }
+
+    /// Tells of each event and state in an expression that can never be.
+    fn events(&mut self) {
+        for (expr, node) in self.expressions() {
+            for leaf in expr.leaves() {
+                self.leaf(leaf, node);
+            }
+        }
+    }
+
+    fn leaf(&mut self, leaf: &Expr, node: &Node) {
+        let spot = |name: &str| find(node, name).unwrap_or_else(|| node.at.clone());
+        match leaf {
+            Expr::Event(Event::Policy(name), _) if !self.can_happen(leaf) => {
+                let help = format!("write emit = \"{name}\" in the rule that is meant");
+                self.warn(
+                    spot(&format!("policy.{name}")),
+                    format!("no rule emits `{name}`"),
+                    "never happens",
+                    help,
+                );
+            }
+            Expr::Event(event @ Event::Point(point, _), least) => {
+                let point = &self.policy.points[point.get()];
+                let Some(most) = point.filter.turn.count.filter(|most| least > most) else { return };
+                let event = self.policy.event_name(event);
+                let message = format!("`{event}` happens {}", times(most));
+                let help = format!("give point `{}` a larger `count`", point.name);
+                self.warn(spot(&event), message, "never is", help);
+            }
+            Expr::State(state) if !self.can_happen(leaf) => {
+                let name = self.policy.state_name(*state);
+                let help = "write `set` in the rule that is meant, or let it be on from the start";
+                self.warn(spot(&name), format!("no rule turns `{name}` on"), "never is on", help);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether an event can happen or a state be on, as far as points and rules tell.
+    fn can_happen(&self, leaf: &Expr) -> bool {
+        match leaf {
+            Expr::Event(Event::Point(point, _), times) => {
+                self.policy.points[point.get()].filter.turn.count.is_none_or(|most| *times <= most)
+            }
+            Expr::Event(Event::Policy(name), _) => self.emitted.contains(name.as_str()),
+            Expr::State(state) => self.policy.states[state.get()].on || self.turned_on.contains(state),
+            _ => true,
+        }
+    }
+}
+
+fn times(most: u64) -> String {
+    if most == 1 { "only once".to_owned() } else { format!("{most} times at most") }
+}

@@ -1,0 +1,51 @@
+//! What has a name that nothing uses. Files that are included may offer more than is used.
+
+use super::{Look, step};
+use crate::event::Expr;
+use crate::policy::Where;
+use crate::policy::tree::Entry;
+use std::collections::BTreeSet;
+
+impl Look<'_> {
+    pub(super) fn unused(&mut self) {
+        let leaves: Vec<&Expr> = self.expressions().into_iter().flat_map(|(expr, _)| expr.leaves()).collect();
+        let states = leaves
+            .iter()
+            .filter_map(|leaf| if let Expr::State(state) = leaf { Some(state.get()) } else { None });
+        let states = states.collect();
+        self.tell("state", &self.parts.states, &states, "no expression asks for it");
+        let ranges = self.filters().into_iter().filter_map(|(_, filter, _)| filter.range);
+        let places =
+            ranges.filter_map(|range| if let Where::Place(place) = range { Some(place) } else { None });
+        let places = places.collect();
+        self.tell("place", &self.parts.places, &places, "no point and no rule is for it");
+        if self.policy.case.is_none() {
+            self.points(&leaves);
+        }
+    }
+
+    /// In a case every point has to be reached, and so is of use.
+    fn points(&mut self, leaves: &[&Expr]) {
+        let events = leaves
+            .iter()
+            .filter_map(|leaf| if let Expr::Event(event, _) = leaf { step(event) } else { None });
+        let named = events.map(|(point, _)| point.get());
+        let held = self.policy.holds.iter().map(|hold| hold.point.get());
+        let ruled = self.policy.rules.iter().filter_map(|rule| rule.filter.point).map(|point| point.get());
+        let used = named.chain(held).chain(ruled).collect();
+        self.tell("point", &self.parts.points, &used, "no hold, rule or expression names it");
+    }
+
+    fn tell(&mut self, kind: &str, entries: &[&Entry], used: &BTreeSet<usize>, why: &str) {
+        let unused =
+            entries.iter().enumerate().filter(|(index, entry)| !used.contains(index) && entry.at.file == 0);
+        for (_, entry) in unused {
+            self.warn(
+                entry.at.clone(),
+                format!("{kind} `{}` is never used", entry.name),
+                why,
+                "leave it out",
+            );
+        }
+    }
+}

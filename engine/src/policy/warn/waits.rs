@@ -1,0 +1,115 @@
+//! Rules that may wait for a request that they hold themselves.
+
+use super::{Look, can_be, comes_after, conjuncts, step, until};
+use crate::event::{Event, Expr, Gate, Life, PointIndex};
+use crate::policy::tree::Node;
+use crate::policy::{Rule, Turn, Verdict, Wait};
+use std::collections::BTreeSet;
+
+impl Look<'_> {
+    pub(super) fn waits(&mut self) {
+        let mut let_through: BTreeSet<(Gate, PointIndex)> = BTreeSet::new();
+        for (rule, node) in self.rules() {
+            let itself = until(rule).and_then(|until| self.itself(rule, until, &let_through));
+            match itself {
+                Some((point, life)) => self.warn_itself(rule, node, point, life),
+                None => self.ring_of_rule(rule, node),
+            }
+            if let Some(point) = rule.filter.point.filter(|_| is_for_all_of_point(rule)) {
+                let_through.insert((rule.gate, point));
+            }
+        }
+        self.ring_of_holds();
+    }
+
+    fn warn_itself(&mut self, rule: &Rule, node: &Node, point: PointIndex, life: Life) {
+        let (point, event) = (&self.policy.points[point.get()].name, self.policy.life_name(point, life));
+        let message =
+            format!("rule `{}` may wait for itself: it can hold `{point}` before `{event}`", rule.name);
+        let help = if pauses(rule) {
+            format!(
+                "let the pause end by what still comes, such as `{point}.arrived` or an event of the guest"
+            )
+        } else {
+            let gate = rule.gate;
+            format!(
+                "let `{point}` go first: [[rule]] with gate = \"{gate}\", point = \"{point}\", pass = true"
+            )
+        };
+        let at = node.get("until").and_then(|node| super::find(node, &event));
+        self.warn(
+            at.unwrap_or_else(|| super::at(node, "until")),
+            message,
+            "cannot come while it is held",
+            help,
+        );
+    }
+
+    /// A step that the rule waits for and keeps from being taken.
+    fn itself(
+        &self,
+        rule: &Rule,
+        until: &Expr,
+        let_through: &BTreeSet<(Gate, PointIndex)>,
+    ) -> Option<(PointIndex, Life)> {
+        let steps = until.events().into_iter().filter_map(step);
+        steps.into_iter().find(|(point, life)| {
+            comes_after(*life, rule.gate)
+                && !can_be(until, &|leaf| !is_later_step(leaf, *point, rule.gate))
+                && (pauses(rule) || !let_through.contains(&(rule.gate, *point)))
+                && self.holds_point(rule, *point)
+        })
+    }
+
+    /// Whether the rule can hold every request that is this point.
+    fn holds_point(&self, rule: &Rule, point: PointIndex) -> bool {
+        if pauses(rule) {
+            return true;
+        }
+        let filter = &self.policy.points[point.get()].filter;
+        let (own, points) = (self.meant(&rule.filter), self.meant(filter));
+        let is_other = rule.filter.point.is_some_and(|other| other != point);
+        let later = |when: &Expr| !can_be(when, &|leaf| !is_later_step(leaf, point, rule.gate));
+        let earlier =
+            conjuncts(rule.filter.when.as_ref()).into_iter().any(|part| is_before(part, point, rule.gate));
+        let one = filter.turn.count == Some(1);
+        let same = own.covers(&points) && points.covers(&own);
+        let other_turn = same && one && !can_mean(rule.filter.turn, filter.turn.from);
+        let all = rule.filter.turn == Turn::EACH && rule.filter.when.is_none() && own.covers(&points);
+        own.meets(&points)
+            && !is_other
+            && !rule.filter.when.as_ref().is_some_and(later)
+            && !earlier
+            && !other_turn
+            && (one || all)
+    }
+}
+
+/// Whether the n-th of those that match can be one that is meant.
+fn can_mean(turn: Turn, nth: u64) -> bool {
+    let is_early = |count| turn.probability.is_some() || (nth - turn.from) / turn.every < count;
+    turn.has(nth) && turn.count.is_none_or(is_early)
+}
+
+/// Whether it makes requests stand wherever they are, also those that are let go before it.
+fn pauses(rule: &Rule) -> bool {
+    matches!(&rule.verdict, Some(Verdict { wait: Some(Wait::Pause(_)), .. }))
+}
+
+fn is_for_all_of_point(rule: &Rule) -> bool {
+    rule.verdict.is_some() && rule.filter.turn == Turn::EACH && rule.filter.when.is_none()
+}
+
+/// Whether a leaf is a step of the point that comes only after the gate.
+fn is_later_step(leaf: &Expr, point: PointIndex, gate: Gate) -> bool {
+    matches!(leaf, Expr::Event(Event::Point(other, life), _) if *other == point && comes_after(*life, gate))
+}
+
+/// Whether it is true only while the point has not come to the gate.
+fn is_before(part: &Expr, point: PointIndex, gate: Gate) -> bool {
+    let Expr::Not(not) = part else { return false };
+    match not.as_ref() {
+        Expr::Event(Event::Point(other, life), 1) => *other == point && !comes_after(*life, gate),
+        _ => false,
+    }
+}

@@ -1,0 +1,119 @@
+//! What stands at a gate, as the journal tells it, and how long it may.
+
+use blkstay_engine::journal::{Cause, Does, Record};
+use blkstay_engine::policy::Policy;
+use blkstay_engine::request::RequestId;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many times its watchdog a hold stands when a witness never reports.
+const PATIENCE: u64 = 8;
+
+/// What ends by itself.
+#[derive(Clone, Copy, Debug)]
+enum Stand {
+    /// A time was drawn for it; the watchdog may cut that short.
+    Timed { due: u64, cut: u64 },
+    /// Something has to happen.
+    Until { since: u64, deadline: u64 },
+    /// A pause has to end.
+    Paused,
+}
+
+/// Everything that stands.
+#[derive(Debug, Default)]
+pub struct Stands {
+    /// Whether somebody ever waited to be told of a stall: then holds may stand longer.
+    pub has_witness: bool,
+    stands: BTreeMap<RequestId, Stand>,
+    /// Ring, rule and deadline of each pause.
+    pauses: Vec<(Option<u16>, Option<String>, u64)>,
+}
+
+impl Stands {
+    pub fn note(&mut self, now: u64, policy: &Policy, record: &Record) {
+        match record {
+            Record::Decided { id, rule, does: Does::Delay | Does::Limit | Does::Stall, wait_ns, .. } => {
+                let wait = wait_ns.expect("how long it waits");
+                let rule = policy.rules.iter().find(|known| known.name == *rule).expect("a rule");
+                let (due, cut) = (now.saturating_add(wait), now.saturating_add(rule.watchdog_ns));
+                if wait > 0 {
+                    self.stand(*id, Stand::Timed { due, cut });
+                }
+            }
+            Record::Held { id, until, .. } if until == "resumed" => {
+                assert!(!self.pauses.is_empty(), "{id} stands in no pause");
+                self.stand(*id, Stand::Paused);
+            }
+            Record::Held { id, deadline_ns, .. } => {
+                self.stand(*id, Stand::Until { since: now, deadline: *deadline_ns });
+            }
+            Record::Released { id, cause, .. } => {
+                let stand = self.stands.remove(id).expect("it stands");
+                assert!(is_in_time(now, stand, cause), "{id} goes on at {now}, by {cause:?}: {stand:?}");
+            }
+            Record::Submitted { id } | Record::Completed { id, .. } => {
+                assert!(!self.stands.contains_key(id), "{id} stands and goes on");
+            }
+            Record::Abandoned { id, .. } => {
+                self.stands.remove(id);
+            }
+            Record::Paused { queue, rule, deadline_ns } => {
+                self.pauses.push((*queue, rule.clone(), *deadline_ns));
+            }
+            Record::Resumed { queue, rule, .. } => {
+                let same =
+                    self.pauses.iter().enumerate().filter(|(_, (of, by, _))| of == queue && by == rule);
+                let (first, _) = same.min_by_key(|(_, (.., deadline))| *deadline).expect("a pause");
+                self.pauses.remove(first);
+            }
+            _ => {}
+        }
+    }
+
+    fn stand(&mut self, id: RequestId, stand: Stand) {
+        assert!(self.stands.insert(id, stand).is_none(), "{id} stands twice");
+    }
+
+    pub fn ids(&self) -> BTreeSet<RequestId> {
+        self.stands.keys().copied().collect()
+    }
+
+    /// When a stand has to be over; a pause has its own.
+    fn bound(&self, stand: &Stand) -> Option<u64> {
+        match *stand {
+            Stand::Timed { due, cut } => Some(due.min(cut)),
+            Stand::Until { since, deadline } if self.has_witness => {
+                Some(since + PATIENCE * (deadline - since))
+            }
+            Stand::Until { deadline, .. } => Some(deadline),
+            Stand::Paused => None,
+        }
+    }
+
+    /// When the first of all has to be over.
+    pub fn first_bound(&self) -> Option<u64> {
+        let stands = self.stands.values().filter_map(|stand| self.bound(stand));
+        stands.chain(self.pauses.iter().map(|(.., deadline)| *deadline)).min()
+    }
+
+    /// After the engine was told that time has passed.
+    pub fn assert_none_is_due(&self, now: u64) {
+        assert!(self.first_bound().is_none_or(|bound| bound > now), "it is {now}: {self:?}");
+    }
+}
+
+/// Whether something that ends by itself has taken its time.
+fn is_in_time(now: u64, stand: Stand, cause: &Cause) -> bool {
+    match (stand, cause) {
+        (Stand::Timed { due, .. }, Cause::Delay | Cause::Limit | Cause::Stall) => now >= due,
+        (Stand::Timed { cut, .. }, Cause::Watchdog { .. }) => now >= cut,
+        (Stand::Until { since, deadline }, Cause::Watchdog { unheard, limit_ns }) => {
+            let patience = if *unheard { PATIENCE } else { 1 };
+            *limit_ns == deadline - since && now >= since + patience * limit_ns
+        }
+        (_, Cause::Delay | Cause::Limit | Cause::Stall | Cause::Watchdog { .. }) => false,
+        (Stand::Paused, _) => true,
+        (_, Cause::Resumed) => false,
+        _ => true,
+    }
+}

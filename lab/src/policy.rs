@@ -1,0 +1,93 @@
+//! Policies from disk, with the files that they include and what was given for their parameters.
+
+use crate::out;
+use anyhow::anyhow;
+use blkstay_engine::diagnostic::{Diagnostic, Diagnostics, Spot};
+use blkstay_engine::policy::{Checked, Policy, Settings};
+use std::path::{Path, PathBuf};
+
+/// Why there is no policy.
+#[derive(Debug)]
+pub enum Unusable {
+    /// The file cannot be read: why.
+    Unread(String),
+    /// It has mistakes.
+    Mistakes(Diagnostics),
+}
+
+impl Unusable {
+    /// As a person reads it, with ANSI colours or plain.
+    pub fn render(&self, colour: bool) -> String {
+        match self {
+            Unusable::Unread(why) => why.clone(),
+            Unusable::Mistakes(mistakes) => mistakes.render(colour),
+        }
+    }
+}
+
+/// Reads a policy and what it includes; paths in it are seen from the directory of the file that they are in. For a
+/// case, the guest's script is looked at, too.
+///
+/// # Errors
+/// Every mistake, in one pass.
+pub fn load(path: &Path, settings: &Settings) -> Result<Checked, Unusable> {
+    let origin = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Unusable::Unread(format!("{origin}: cannot read it: {error}")))?;
+    let mut include = |path: &str| std::fs::read_to_string(path).map_err(|error| error.to_string());
+    let mut checked = Policy::read(&origin, &text, settings, &mut include).map_err(Unusable::Mistakes)?;
+    if let Some(guest) = checked.policy.case.as_ref().map(|case| case.guest.clone())
+        && let Ok(script) = find_script(path, &guest)
+        && let Ok(script) = std::fs::read_to_string(script)
+    {
+        checked.warn_of_script(&guest, &script);
+    }
+    Ok(checked)
+}
+
+/// Warns of a case whose guest's script is not there.
+pub fn warn_of_missing_script(path: &Path, checked: &mut Checked) {
+    let Some(guest) = checked.policy.case.as_ref().map(|case| case.guest.as_str()) else { return };
+    let Err([here, there]) = find_script(path, guest) else { return };
+    let message = format!("the guest script `{guest}` is neither {} nor {}", here.display(), there.display());
+    let written = format!("\"{guest}\"");
+    let start = checked.policy.written.text.find(&written);
+    let span = start.map_or(0..0, |start| start..start + written.len());
+    let warning = Diagnostic::warning(Spot { file: 0, span }, message);
+    let list = &mut checked.warnings.list;
+    list.push(warning.help("`blkstay run` needs it"));
+    list.sort_by_key(|one| (one.at.file, one.at.span.start));
+}
+
+/// The same for what uses a policy: shows warnings on standard error.
+///
+/// # Errors
+/// It cannot be used; every mistake is in the message.
+pub fn usable(path: &Path, settings: &Settings) -> anyhow::Result<Policy> {
+    let checked = load(path, settings).map_err(|unusable| match unusable {
+        Unusable::Unread(why) => anyhow!(why),
+        mistakes => anyhow!("the policy has mistakes\n{}", mistakes.render(out::colour())),
+    })?;
+    warn(&checked.warnings);
+    Ok(checked.policy)
+}
+
+/// Shows what is doubtful about a policy that is used all the same.
+pub fn warn(warnings: &Diagnostics) {
+    if !warnings.list.is_empty() {
+        eprintln!("{}", warnings.render(out::colour()));
+    }
+}
+
+/// Where the script of a case is: beside its policy, or in `guest-scripts` beside the policy's directory.
+///
+/// # Errors
+/// The two places where it is not.
+pub fn find_script(policy: &Path, name: &str) -> Result<PathBuf, [PathBuf; 2]> {
+    let directory = policy.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let places = [directory.join(name), directory.join("../guest-scripts").join(name)];
+    match places.iter().position(|path| path.is_file()) {
+        Some(found) => Ok(places[found].clone()),
+        None => Err(places),
+    }
+}

@@ -1,0 +1,145 @@
+//! Values that are not tables: words of the language, quantities, and parameters in place of any of them.
+
+use blkstay_engine::class::ClassSet;
+use blkstay_engine::request::{Op, Status};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use std::borrow::Cow;
+use std::marker::PhantomData;
+
+/// A type whose schema is `$schema`, which may use `$generator`.
+macro_rules! described {
+    ($(#[doc = $doc:literal])* $name:ident, $schema:expr) => {
+        $(#[doc = $doc])*
+        pub struct $name;
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                let mut schema: Schema = $schema;
+                schema.insert("description".to_owned(), [$($doc),*].concat().trim().into());
+                schema
+            }
+        }
+    };
+}
+
+described!(
+    /// The value of a parameter: `$NAME`, or a text with `${NAME}` in it.
+    ParameterUse,
+    json_schema!({ "type": "string", "pattern": "\\$" })
+);
+
+described!(
+    /// Bytes: a whole number, or `"4k"`, `"64M"`, `"1G"`; powers of 1024.
+    Size,
+    json_schema!({ "anyOf": [
+        { "type": "integer", "minimum": 0 },
+        { "type": "string", "pattern": "^\\s*[0-9]+\\s*[kKMGT]?\\s*$" },
+    ] })
+);
+
+described!(
+    /// A time: `"50us"`, `"10ms"`, `"2s"`.
+    Duration,
+    json_schema!({ "type": "string", "pattern": "^\\s*[0-9]+\\s*(ns|us|µs|ms|s)\\s*$" })
+);
+
+described!(
+    /// What a request asks of the drive.
+    Operation,
+    json_schema!({ "type": "string", "enum": Op::ALL.map(Op::name) })
+);
+
+described!(
+    /// Any operation.
+    AnyOperation,
+    json_schema!({ "const": "any" })
+);
+
+described!(
+    /// What a block is to the filesystem, or a group of such classes.
+    ClassName,
+    json_schema!({ "type": "string", "enum": ClassSet::names().collect::<Vec<_>>() })
+);
+
+described!(
+    /// How a request ends instead of as the drive says.
+    Failure,
+    json_schema!({
+        "type": "string",
+        "enum": Status::ALL.into_iter().filter(|status| *status != Status::Ok).map(Status::name).collect::<Vec<_>>()
+    })
+);
+
+described!(
+    /// A number above 0.
+    Positive,
+    json_schema!({ "type": "number", "exclusiveMinimum": 0 })
+);
+
+described!(
+    /// A probability above 0, at most 1.
+    Probability,
+    json_schema!({ "type": "number", "exclusiveMinimum": 0, "maximum": 1 })
+);
+
+/// A value, or a parameter that has it.
+pub struct Given<T>(PhantomData<T>);
+
+impl<T: JsonSchema> JsonSchema for Given<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("{}_or_parameter", T::schema_name()).into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let (value, parameter) = (generator.subschema_for::<T>(), generator.subschema_for::<ParameterUse>());
+        json_schema!({ "anyOf": [value, parameter] })
+    }
+}
+
+/// One of something, or a list of them.
+pub struct OneOrMore<T>(PhantomData<T>);
+
+impl<T: JsonSchema> JsonSchema for OneOrMore<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("{}_or_list", T::schema_name()).into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<T>();
+        json_schema!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
+    }
+}
+
+/// A table whose keys are names.
+pub struct Named<T>(PhantomData<T>);
+
+impl<T: JsonSchema> JsonSchema for Named<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("{}_by_name", T::schema_name()).into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let value = generator.subschema_for::<T>();
+        json_schema!({
+            "type": "object",
+            "additionalProperties": value,
+            "propertyNames": { "pattern": "^[A-Za-z][A-Za-z0-9_-]*$" },
+        })
+    }
+}
