@@ -15,6 +15,12 @@ use vm_memory::{GuestAddressSpace, GuestMemoryBackend, GuestMemoryRegion};
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::event::{EventConsumer, EventFlag, EventNotifier, new_event_consumer_and_notifier};
 
+/// Chains that are taken out of a ring before the engine is told of them: nothing can be put back meanwhile.
+const TAKEN_AT_ONCE: usize = 16;
+
+/// How often that is done before the rest is taken in one go, so that a guest cannot keep a worker here for ever.
+const ROUNDS_MAX: usize = 64;
+
 type Vring = VringMutex<MemoryMap>;
 
 /// Where a request's completion goes.
@@ -67,12 +73,12 @@ impl Ring {
         self.state.broken.store(true, Ordering::Release);
     }
 
-    /// Everything that the guest has made available, oldest first.
-    fn take(&self, memory: &MemoryMap, device: &Device) -> Vec<Parsed> {
+    /// What the guest has made available, oldest first; once there are so many there may be more.
+    fn take(&self, memory: &MemoryMap, device: &Device, enough: usize) -> Vec<Parsed> {
         let mut taken = Vec::new();
         let mut vring = self.vring.get_mut();
-        while !self.is_broken() {
-            match self.drain(&mut vring, memory, device, &mut taken) {
+        while !self.is_broken() && taken.len() < enough {
+            match self.drain(&mut vring, memory, device, enough, &mut taken) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(why) => {
@@ -84,12 +90,13 @@ impl Ring {
         taken
     }
 
-    /// Takes what is available now; says whether there is more by the time it is done.
+    /// Takes what is available now, until there is enough; says whether there may be more by the time it is done.
     fn drain(
         &self,
         vring: &mut VringState<MemoryMap>,
         memory: &MemoryMap,
         device: &Device,
+        enough: usize,
         taken: &mut Vec<Parsed>,
     ) -> Result<bool, Broken> {
         if !vring.get_queue().ready() {
@@ -108,6 +115,9 @@ impl Ring {
             }
             if self.state.in_flight.fetch_add(1, Ordering::AcqRel) >= size {
                 return Err(Broken::TooMany);
+            }
+            if taken.len() >= enough {
+                return Ok(true);
             }
         }
         // Entries of the available ring are outside memory: looking again would never end.
@@ -145,9 +155,16 @@ impl Frontend {
         let state = &self.rings[usize::from(queue)];
         let _taking = state.taking.lock().unwrap_or_else(PoisonError::into_inner);
         let ring = Ring { vring: vring.clone(), state: state.clone() };
-        let taken = ring.take(&self.memory, &self.device);
-        if !taken.is_empty() {
-            self.core.arrive(queue, &ring, taken);
+        for round in 0.. {
+            let enough = if round < ROUNDS_MAX { TAKEN_AT_ONCE } else { usize::MAX };
+            let taken = ring.take(&self.memory, &self.device, enough);
+            let may_be_more = taken.len() >= enough;
+            if !taken.is_empty() {
+                self.core.arrive(queue, &ring, taken);
+            }
+            if !may_be_more {
+                break;
+            }
         }
     }
 }

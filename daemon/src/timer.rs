@@ -113,7 +113,9 @@ mod tests {
         let run = timer.clone();
         std::thread::spawn(move || {
             let now = move || zero.elapsed().as_nanos() as Nanos;
-            run.run(polling, now, || drop(sender.send(now())))
+            run.run(polling, now, || {
+                let _ = sender.send(now());
+            })
         });
         (timer, zero, wakes)
     }

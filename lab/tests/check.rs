@@ -51,13 +51,13 @@ delay = "$slow"
 #[test]
 fn files_are_included_from_beside_the_file_that_includes_them() {
     let files = Files::new(&[
-        ("a/my.toml", "include = [\"../b/drive.toml\"]\n[point]\nA = { op = \"write\" }\n"),
+        ("a/my.toml", "include = [\"../b/drive.toml\"]\n"),
         ("b/drive.toml", "include = [\"slow.toml\"]\n"),
         ("b/slow.toml", SLOW),
     ]);
     let ended = files.blkstay(&["check", "a/my.toml"]);
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
-    assert_eq!(ended.out, "a/my.toml: good; 1 point, 0 holds, 1 rule, 0 signs\n");
+    assert_eq!(ended.out, "a/my.toml: good; 0 points, 0 holds, 1 rule, 0 signs\n");
 }
 
 #[test]
@@ -97,19 +97,19 @@ fn the_seed_can_be_another_one() {
     assert!(explained(&["--seed", "9"]).contains("from the seed 9:"));
 }
 
-const UNUSED: &str = "[parameter]\nslow = \"5ms\"\n[point]\nA = { op = \"write\" }\n";
+const UNUSED: &str = "[parameter]\nslow = \"5ms\"\n[[rule]]\ngate = \"submit\"\nfail = \"io-error\"\n";
 
 #[test]
 fn warnings_are_shown_and_fail_only_if_they_are_denied() {
     let files = Files::new(&[("my.toml", UNUSED)]);
     let warned = files.blkstay(&["check", "my.toml"]);
     assert_eq!(warned.code, Some(0));
-    assert_eq!(warned.out, "my.toml: good; 1 point, 0 holds, 0 rules, 0 signs; 1 warning\n");
+    assert_eq!(warned.out, "my.toml: good; 0 points, 0 holds, 1 rule, 0 signs; 1 warning\n");
     assert!(warned.err.starts_with("warning: parameter `slow` is never used\n"), "{}", warned.err);
     for strict in ["--deny-warnings", "--strict"] {
         let denied = files.blkstay(&["check", "my.toml", strict]);
         assert_eq!((denied.code, &denied.err), (Some(1), &warned.err));
-        assert_eq!(denied.out, "my.toml: not good; 1 point, 0 holds, 0 rules, 0 signs; 1 warning\n");
+        assert_eq!(denied.out, "my.toml: not good; 0 points, 0 holds, 1 rule, 0 signs; 1 warning\n");
     }
 }
 
@@ -180,7 +180,7 @@ fn the_document_has_every_file() {
         "severity": "error", "label": null, "help": null,
         "message": "gone.toml: cannot read it: No such file or directory (os error 2)"
     });
-    let counts = json!({ "points": 1, "holds": 0, "rules": 0, "signs": 0 });
+    let counts = json!({ "points": 0, "holds": 0, "rules": 1, "signs": 0 });
     let expected = json!({
         "good": false,
         "files": [

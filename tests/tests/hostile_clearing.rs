@@ -33,8 +33,8 @@ fn check(status: u8, cases: &[(Request, &str)]) {
     for (request, why) in cases {
         assert_refused(&daemon, &mut client, status, why, |client| client.offer(0, request).status_at);
     }
-    let mut client = daemon.connect();
     assert_eq!(client.ask(&Request::discard(LAST, 1)).status, OK);
+    drop(client);
     daemon.assert_serves();
 }
 

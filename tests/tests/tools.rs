@@ -5,6 +5,7 @@ use blkstay_tests::binary;
 use blkstay_tests::daemon::Daemon;
 use blkstay_tests::{journal, request::Request};
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -130,12 +131,12 @@ until = "A.done"
 fn good_and_bad_files_are_told_apart() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = |name: &str| directory.path().join(name).display().to_string();
-    std::fs::write(path("good.toml"), "point = { A = { op = \"write\" } }").expect("write");
+    std::fs::write(path("good.toml"), "rule = [{ gate = \"submit\", pass = true }]").expect("write");
     std::fs::write(path("bad.toml"), "pont = 1").expect("write");
     let ended =
         binary::run("blkstay", &["check", &path("good.toml"), &path("missing.toml"), &path("bad.toml")]);
     assert_eq!(ended.code, Some(1));
-    assert_eq!(ended.out, format!("{}: good; 1 point, 0 holds, 0 signs\n", path("good.toml")));
+    assert_eq!(ended.out, format!("{}: good; 0 points, 0 holds, 1 rule, 0 signs\n", path("good.toml")));
     assert!(ended.err.contains("missing.toml: cannot read it: No such file"), "{}", ended.err);
     assert!(ended.err.contains("bad.toml:1:1"), "{}", ended.err);
     assert_eq!(binary::run("blkstay", &["check", &path("good.toml")]).code, Some(0));
@@ -196,6 +197,67 @@ fn a_torn_line_is_called_out_and_the_rest_is_printed() {
         assert!(ended.err.starts_with(&format!("{path}:4: not a journal's line: ")), "{}", ended.err);
         assert_eq!(ended.err.lines().count(), 1);
     }
+}
+
+#[test]
+fn a_journal_agrees_with_itself_until_somebody_changes_it() {
+    let mut daemon = served();
+    let path = daemon.journal.display().to_string();
+    let verify = || binary::run("blkstay", &["log", "--verify", &path]);
+    let agrees = verify();
+    assert_eq!((agrees.code, agrees.err.as_str()), (Some(0), ""));
+    let lines = journal::lines(&daemon.journal).len();
+    assert_eq!(agrees.out, format!("{path}: agrees; {lines} lines of 1 daemon\n"));
+
+    let text = std::fs::read_to_string(&daemon.journal).expect("the journal");
+    let changed = text.replacen("\"what\":\"submitted\",\"id\":1", "\"what\":\"submitted\",\"id\":2", 1);
+    assert_ne!(text, changed);
+    daemon.spoil_journal(&changed);
+    let differs = verify();
+    assert_eq!((differs.code, differs.out.as_str()), (Some(1), ""));
+    assert!(differs.err.starts_with(&format!("{path}: differs at line ")), "{}", differs.err);
+    assert!(differs.err.contains(r#""id":2"#), "{}", differs.err);
+
+    daemon.spoil_journal(&format!("{text}torn"));
+    assert_eq!(verify().code, Some(1));
+}
+
+#[test]
+fn a_policy_is_tried_on_what_was_served() {
+    let daemon = served();
+    let (journal, policy) = (daemon.journal.display().to_string(), daemon.journal.with_file_name("new.toml"));
+    let text = r#"rule = [{ name = "slow", gate = "complete", op = "write", delay = "2s" },
+                          { name = "odd", gate = "submit", op = "discard", fail = "io-error" }]"#;
+    std::fs::write(&policy, text).expect("the policy");
+    let policy = policy.display().to_string();
+    let ended = binary::run("blkstay", &["check", &policy, "--against", &journal]);
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    for part in [
+        "  write  0+512  ",
+        "slow: delay, 2.000 s",
+        "rule slow decided on 1 of 1 that match",
+        "rule odd matched nothing",
+        "#1 would still stand at the end: at complete by slow",
+    ] {
+        assert!(ended.out.contains(part), "{part} is missing:\n{}", ended.out);
+    }
+
+    let ended = binary::run("blkstay", &["check", &policy, "--against", &journal, "--json"]);
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    let parse = |line: &str| serde_json::from_str::<Value>(line).expect("a JSON object a line");
+    let lines: Vec<Value> = ended.out.lines().map(parse).collect();
+    let of = |what: &str| lines.iter().filter(|line| line["what"] == what).collect::<Vec<_>>();
+    let decision = &of("request")[0]["complete"][0];
+    assert_eq!(
+        (&decision["rule"], &decision["wait_ns"]),
+        (&Value::from("slow"), &Value::from(2_000_000_000_u64))
+    );
+    assert_eq!(of("rule").len(), 2);
+    assert_eq!(of("standing").len(), 1);
+    assert_eq!(
+        (&of("summary")[0]["requests"], &of("summary")[0]["decided"]),
+        (&Value::from(1), &Value::from(1))
+    );
 }
 
 #[test]

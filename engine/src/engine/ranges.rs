@@ -46,8 +46,8 @@ impl Ranges {
 /// Bits of the map for each range: enough that most of them are not set.
 const BITS_EACH: u64 = 16;
 
-/// Most bits that are looked at for one request; a longer one meets the tree.
-const LOOKS_MAX: u64 = 16;
+/// Most words of the map that are looked at for one request; a longer one meets the tree.
+const WORDS_MAX: usize = 16;
 
 /// A bit for each piece of the disk from the first range to the last: whether a range has a byte there.
 #[derive(Clone, Debug, Default)]
@@ -89,10 +89,15 @@ impl Map {
         if range.end() <= self.start || range.offset >= self.end {
             return false;
         }
-        let (first, last) =
-            (self.piece(range.offset.max(self.start)), self.piece(range.end().min(self.end) - 1));
-        let is_set = |piece: u64| self.bits[(piece / 64) as usize] >> (piece % 64) & 1 == 1;
-        last - first >= LOOKS_MAX || (first..=last).any(is_set)
+        let first = self.piece(range.offset.max(self.start));
+        let last = self.piece(range.end().min(self.end) - 1);
+        let (first_word, last_word) = ((first / 64) as usize, (last / 64) as usize);
+        let is_set = |word: usize| {
+            let from = if word == first_word { first % 64 } else { 0 };
+            let to = if word == last_word { last % 64 } else { 63 };
+            self.bits[word] >> from << from << (63 - to) != 0
+        };
+        last_word - first_word >= WORDS_MAX || (first_word..=last_word).any(is_set)
     }
 }
 
@@ -145,6 +150,20 @@ mod tests {
             let scanned: Vec<u32> =
                 numbered().filter(|(one, _)| one.overlaps(range(wanted))).map(|(_, number)| number).collect();
             prop_assert_eq!(found, scanned);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_missed_on_a_disk_that_is_much_larger_than_its_ranges(
+            ranges in vec((0..1_u64 << 40, 1..1_u64 << 34), 1..60),
+            wanted in (0..1_u64 << 40, 1..1_u64 << 36),
+        ) {
+            let ranges: Vec<ByteRange> = ranges.into_iter().map(range).collect();
+            let mut found = Vec::new();
+            Ranges::new(ranges.iter().copied().zip(0..)).overlapping(range(wanted), &mut found);
+            let scanned = ranges.iter().filter(|one| one.overlaps(range(wanted))).count();
+            prop_assert_eq!(found.len(), scanned);
         }
     }
 

@@ -4,7 +4,7 @@ use blkstay_engine::event::{Event, Facts, Gate, Gauge, Life, PointIndex, StateIn
 use blkstay_engine::journal::{Arm, Cause, Does, Record, Source};
 use blkstay_engine::policy::{Filter, Policy, Turn, Where};
 use blkstay_engine::report::AttemptReport;
-use blkstay_engine::request::{ByteRange, Op, Request, RequestId};
+use blkstay_engine::request::{ByteRange, Op, Probes, Request, RequestId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What has to come next in the journal.
@@ -138,6 +138,10 @@ impl Model {
     fn note_attempt(&mut self, record: &Record) {
         match record {
             Record::Policy { armed, .. } | Record::Armed { armed } => {
+                if let Record::Policy { .. } = record {
+                    // What data was tested for is of the old policy.
+                    self.live.values_mut().for_each(|live| live.request.probes = Probes::default());
+                }
                 self.armed = *armed;
                 self.between_attempts();
             }

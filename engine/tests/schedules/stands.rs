@@ -1,7 +1,8 @@
 //! What stands at a gate, as the journal tells it, and how long it may.
 
+use blkstay_engine::event::Gate;
 use blkstay_engine::journal::{Cause, Does, Record};
-use blkstay_engine::policy::Policy;
+use blkstay_engine::policy::{Policy, Rule};
 use blkstay_engine::request::RequestId;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +25,8 @@ enum Stand {
 pub struct Stands {
     /// Whether somebody ever waited to be told of a stall: then holds may stand longer.
     pub has_witness: bool,
+    /// The one of the attempt, instead of all others but those of times that are drawn.
+    watchdog: Option<u64>,
     stands: BTreeMap<RequestId, Stand>,
     /// Ring, rule and deadline of each pause.
     pauses: Vec<(Option<u16>, Option<String>, u64)>,
@@ -34,8 +37,8 @@ impl Stands {
         match record {
             Record::Decided { id, rule, does: Does::Delay | Does::Limit | Does::Stall, wait_ns, .. } => {
                 let wait = wait_ns.expect("how long it waits");
-                let rule = policy.rules.iter().find(|known| known.name == *rule).expect("a rule");
-                let (due, cut) = (now.saturating_add(wait), now.saturating_add(rule.watchdog_ns));
+                let cut = now.saturating_add(rule_named(policy, rule).watchdog_ns);
+                let due = now.saturating_add(wait);
                 if wait > 0 {
                     self.stand(*id, Stand::Timed { due, cut });
                 }
@@ -44,7 +47,12 @@ impl Stands {
                 assert!(!self.pauses.is_empty(), "{id} stands in no pause");
                 self.stand(*id, Stand::Paused);
             }
-            Record::Held { id, deadline_ns, .. } => {
+            Record::Held { id, point, rule, gate, deadline_ns, .. } => {
+                let own = match rule {
+                    Some(rule) => rule_named(policy, rule).watchdog_ns,
+                    None => watchdog_of_holds(policy, point, *gate),
+                };
+                assert_eq!(deadline_ns - now, self.watchdog.unwrap_or(own), "{record:?}");
                 self.stand(*id, Stand::Until { since: now, deadline: *deadline_ns });
             }
             Record::Released { id, cause, .. } => {
@@ -57,7 +65,13 @@ impl Stands {
             Record::Abandoned { id, .. } => {
                 self.stands.remove(id);
             }
+            Record::AttemptBegan { watchdog_ns, .. } => self.watchdog = *watchdog_ns,
+            Record::AttemptEnded { .. } | Record::Policy { .. } => self.watchdog = None,
             Record::Paused { queue, rule, deadline_ns } => {
+                if let Some(rule) = rule {
+                    let own = rule_named(policy, rule).watchdog_ns;
+                    assert_eq!(deadline_ns - now, self.watchdog.unwrap_or(own), "{record:?}");
+                }
                 self.pauses.push((*queue, rule.clone(), *deadline_ns));
             }
             Record::Resumed { queue, rule, .. } => {
@@ -100,6 +114,17 @@ impl Stands {
     pub fn assert_none_is_due(&self, now: u64) {
         assert!(self.first_bound().is_none_or(|bound| bound > now), "it is {now}: {self:?}");
     }
+}
+
+fn rule_named<'p>(policy: &'p Policy, name: &str) -> &'p Rule {
+    policy.rules.iter().find(|rule| rule.name == name).expect("a rule")
+}
+
+/// The least of those of a point's holds at a gate.
+fn watchdog_of_holds(policy: &Policy, point: &str, gate: Gate) -> u64 {
+    let here =
+        policy.holds.iter().filter(|hold| Some(hold.point) == policy.point(point) && hold.gate == gate);
+    here.map(|hold| hold.watchdog_ns).min().expect("a hold")
 }
 
 /// Whether something that ends by itself has taken its time.

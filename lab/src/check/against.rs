@@ -1,6 +1,6 @@
 //! `blkstay check P --against JOURNAL`: what the policy would have decided on each request that a journal has.
 
-use super::count;
+use super::{count, is_good};
 use crate::cli::Check;
 use crate::log::cause_words;
 use crate::policy::{self, warn};
@@ -39,7 +39,7 @@ pub fn against(args: &Check, path: &Path, journal: &Path) -> Result<ExitCode> {
             out::print(&format!("{title}\n\n{}\n{}", table(&dry.requests), summary(&checked.policy, &dry)))?;
         }
     }
-    let good = read.bad == 0 && !(args.deny_warnings && !checked.warnings.list.is_empty());
+    let good = read.bad == 0 && is_good(args, &checked);
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

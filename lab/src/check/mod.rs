@@ -37,10 +37,7 @@ pub fn check(args: &Check) -> Result<ExitCode> {
         if let Ok(checked) = &mut loaded {
             policy::warn_of_missing_script(path, checked);
         }
-        let good = match &loaded {
-            Ok(checked) => !args.deny_warnings || checked.warnings.list.is_empty(),
-            Err(_) => false,
-        };
+        let good = loaded.as_ref().is_ok_and(|checked| is_good(args, checked));
         document.good &= good;
         if args.json {
             document.files.push(FileResult::new(path, good, &loaded, args.explain));
@@ -54,6 +51,11 @@ pub fn check(args: &Check) -> Result<ExitCode> {
     Ok(if document.good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Whether a policy without mistakes is good enough.
+fn is_good(args: &Check, checked: &Checked) -> bool {
+    !args.deny_warnings || checked.warnings.list.is_empty()
+}
+
 /// Tells a person about one file: mistakes on standard error, all else on standard output.
 fn tell(path: &Path, loaded: &Result<Checked, Unusable>, args: &Check) -> Result<()> {
     match loaded {
@@ -63,7 +65,7 @@ fn tell(path: &Path, loaded: &Result<Checked, Unusable>, args: &Check) -> Result
                 0 => String::new(),
                 number => format!("; {}", count(number, "warning")),
             };
-            let verdict = if args.deny_warnings && !warnings.is_empty() { "not good" } else { "good" };
+            let verdict = if is_good(args, checked) { "good" } else { "not good" };
             out::print(&format!("{}: {verdict}; {}{warnings}\n", path.display(), summary(&checked.policy)))?;
             if args.explain {
                 out::print(&format!("\n{}\n", checked.policy.explain()))?;

@@ -1,8 +1,9 @@
 //! `blkstay schema`: the written form of policies as a JSON Schema, from which editors complete and check.
 //!
-//! The types in [`written`] and [`words`] describe it; nothing is read into them. What a schema cannot say (that a
-//! name is declared, that holds do not wait in a circle) is said by `blkstay check`.
+//! The types in [`written`], [`rules`] and [`words`] describe it; nothing is read into them. What a schema cannot say
+//! (that a name is declared, that holds do not wait in a circle) is said by `blkstay check`.
 
+mod rules;
 mod words;
 mod written;
 
