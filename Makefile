@@ -3,7 +3,7 @@
 CARGO ?= cargo
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 
-.PHONY: help demo test build setup lint clean
+.PHONY: help demo test build setup lint bench fuzz clean
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -25,6 +25,9 @@ lint: setup ## Check the formatting and run clippy, where the toolchain has them
 	@if $(CARGO) clippy --version >/dev/null 2>&1; \
 	then $(CARGO) clippy --release --workspace --all-targets --locked -- --deny warnings; \
 	else echo "no clippy here: skipped"; fi
+
+bench: build ## Measure precision, matching and memory against their bounds; nothing fails by being slow
+	$(CARGO) run --release --locked -p blkstay-bench
 
 clean: ## Remove what was built; the cache of kernels stays
 	$(CARGO) clean

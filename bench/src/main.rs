@@ -28,7 +28,7 @@ struct Cli {
     parts: Vec<Part>,
 
     /// File that the figures are written to, as JSON
-    #[arg(long, value_name = "PATH", default_value = "bench.json")]
+    #[arg(long, value_name = "PATH", default_value = "target/bench.json")]
     json: PathBuf,
 
     /// Directory for images and journals; should be in memory
@@ -92,6 +92,11 @@ struct Report {
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
+    if let Some(parent) = cli.json.parent() {
+        std::fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+    }
+    let cannot_write = || format!("cannot write {}", cli.json.display());
+    let file = std::fs::File::create(&cli.json).with_context(cannot_write)?;
     let directory = if cli.directory.is_dir() { cli.directory.clone() } else { std::env::temp_dir() };
     let plan = Plan { directory: &directory, quick: cli.quick };
     let parts = if cli.parts.is_empty() { Part::value_variants() } else { &cli.parts };
@@ -109,8 +114,6 @@ fn main() -> Result<()> {
             report.tables.push(table);
         }
     }
-    let file =
-        std::fs::File::create(&cli.json).with_context(|| format!("cannot write {}", cli.json.display()))?;
     serde_json::to_writer_pretty(file, &report)?;
     println!("\nwritten to {}", cli.json.display());
     Ok(())

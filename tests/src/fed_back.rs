@@ -27,3 +27,22 @@ pub fn assert_agrees(journal: &Path) {
         panic!("the journal fed back: {difference}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "line 2: the journal has {\"t\":7,\"what\":\"submitted\",\"id\":1}")]
+    fn a_decision_that_nothing_led_to_is_seen() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("journal");
+        let lines = [
+            r#"{"t":0,"what":"journal","version":1,"image":"disk","image_bytes":4096}"#,
+            r#"{"t":7,"what":"submitted","id":1}"#,
+            r#"{"t":8,"wh"#,
+        ];
+        std::fs::write(&path, lines.join("\n")).expect("the journal");
+        assert_agrees(&path);
+    }
+}

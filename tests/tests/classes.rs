@@ -7,6 +7,7 @@ use blkstay_tests::client::Client;
 use blkstay_tests::daemon::{Daemon, Recipe};
 use blkstay_tests::journal;
 use blkstay_tests::request::{IO_ERROR, OK, Request};
+use blkstay_tests::wait_for;
 use std::path::PathBuf;
 use std::process::Command as Program;
 use tempfile::TempDir;
@@ -181,7 +182,7 @@ fn writes_that_were_under_way_when_a_policy_was_loaded_count_when_they_are_throu
     let (mut client, mut control) = (daemon.connect(), daemon.control());
     let changed = filesystem.changed();
     let writes: Vec<_> = changed.iter().map(|(block, data)| client.start(&write(*block, data))).collect();
-    control.tell(Command::Ping);
+    wait_for("all of them to be held", || (control.held().len() == writes.len()).then_some(()));
     let note =
         "state = { seen = false }\nrule = [{ gate = \"submit\", class = \"journal\", set = \"seen\" }]";
     control.tell(Command::load("note.toml", note, true));
