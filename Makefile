@@ -29,5 +29,8 @@ lint: setup ## Check the formatting and run clippy, where the toolchain has them
 bench: build ## Measure precision, matching and memory against their bounds; nothing fails by being slow
 	$(CARGO) run --release --locked -p blkstay-bench
 
+fuzz: setup ## Throw millions of broken policies, calls and journals at what reads them (FUZZ_RUNS, FUZZ_SEED)
+	FUZZ_RUNS=$${FUZZ_RUNS:-10000000} $(CARGO) test --release --locked -p blkstay-engine --test fuzz -- --nocapture
+
 clean: ## Remove what was built; the cache of kernels stays
 	$(CARGO) clean

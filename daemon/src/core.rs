@@ -4,17 +4,18 @@
 //! Records reach the journal before the actions of their step have any effect outside, so whatever
 //! a guest or a client has seen happen is in the journal, also after `kill -9`.
 
-use crate::chain::{Arrived, Asked, Finished, Parsed};
+use crate::chain::{Finished, Parsed};
 use crate::classes::Classes;
 use crate::drive::Drive;
 use crate::frontend::Ring;
+use crate::inner::{Inner, Owed, Pending};
 use crate::journal::Journal;
 use crate::timer::{NEVER, Timer};
-use blkstay_engine::control::{Answer, Call, Command, Reply};
+use blkstay_engine::control::{Call, Command, Reply};
 use blkstay_engine::engine::{Action, Engine, Input, Token};
 use blkstay_engine::journal::{Abandon, Record, Source};
 use blkstay_engine::policy::Policy;
-use blkstay_engine::request::{Nanos, Op, Probes, Request, RequestId, Status};
+use blkstay_engine::request::{Nanos, RequestId, Status};
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Instant;
@@ -22,38 +23,6 @@ use tokio::sync::mpsc::UnboundedSender;
 
 /// How often the timer tries to get the lock before it sleeps for it: some tens of microseconds.
 const TRIES: usize = 2000;
-
-/// A request that has not completed, as far as the daemon has it.
-enum Pending {
-    /// Held before the drive, or about to go there.
-    Arrived(Arrived, Ring),
-    /// The drive has it.
-    InDrive(Ring),
-    /// Back from the drive.
-    Finished(Finished, Ring),
-}
-
-/// Whom to answer.
-struct Owed {
-    id: u64,
-    client: UnboundedSender<Reply>,
-}
-
-struct Inner {
-    engine: Engine,
-    classes: Classes,
-    journal: Journal,
-    pending: HashMap<RequestId, Pending>,
-    owed: HashMap<Token, Owed>,
-    next_request: u64,
-    next_token: u64,
-    /// When the engine wants to be told that time has passed.
-    due: Nanos,
-    /// Requests that the drive has, given up or not.
-    in_drive: usize,
-    /// Nothing happens any more: the daemon ends.
-    closed: bool,
-}
 
 /// The middle of the daemon.
 pub struct Core {
@@ -253,7 +222,7 @@ impl Core {
     fn step(&self, inner: &mut Inner, input: Input) {
         self.tick_if_due(inner);
         if inner.closed {
-            return give_up(inner, input);
+            return inner.give_up(input);
         }
         let now = self.now();
         let actions = inner.engine.step(now, input);
@@ -293,13 +262,13 @@ impl Core {
     fn effect(&self, inner: &mut Inner, action: Action) {
         match action {
             Action::Submit(id) => self.submit(inner, id),
-            Action::Complete(id, status) => complete(inner, id, status),
-            Action::Abandon(id) => abandon(inner, id),
+            Action::Complete(id, status) => inner.complete(id, status),
+            Action::Abandon(id) => inner.abandon(id),
             Action::WakeAt(at) => {
                 inner.due = at.unwrap_or(NEVER);
                 self.timer.set(inner.due);
             }
-            Action::Reply(token, answer) => reply(inner, token, answer),
+            Action::Reply(token, answer) => inner.reply(token, answer),
             Action::Record(_) => {}
         }
     }
@@ -318,86 +287,8 @@ impl Core {
     }
 }
 
-impl Inner {
-    /// Nothing arrives before this is done, so that no request is seen with a part of the policy.
-    fn policy_is_loaded(&mut self) {
-        self.classes.set_policy(self.engine.policy());
-    }
-
-    /// What the engine decides on of a request that has arrived.
-    fn look_at(&mut self, id: RequestId, queue: u16, request: &Arrived) -> Request {
-        let Asked { op, range, .. } = request.asked;
-        let class = self.classes.arrived(id, request);
-        let tests = &self.engine.policy().probes;
-        let probes = match op {
-            Op::Write if !tests.is_empty() => request.payload().probes(tests),
-            _ => Probes::default(),
-        };
-        Request { id, queue, op, range, class, probes }
-    }
-
-    /// Which of the policy's payload tests the data passes that a read has brought.
-    fn probes_of_read(&self, request: &Finished, status: Status) -> Probes {
-        let tests = &self.engine.policy().probes;
-        let brought = status == Status::Ok && request.asked.is_some_and(|asked| asked.op == Op::Read);
-        if brought && !tests.is_empty() { request.payload().probes(tests) } else { Probes::default() }
-    }
-
-    /// The drive is through with a request, or will never see it.
-    fn is_through(&mut self, id: RequestId, request: &Finished, status: Status) {
-        if let Some(asked) = request.asked {
-            self.classes.through(id, asked, status == Status::Ok);
-        }
-    }
-}
-
-fn complete(inner: &mut Inner, id: RequestId, status: Status) {
-    match inner.pending.remove(&id) {
-        Some(Pending::Finished(request, ring)) => ring.complete(request, status),
-        // A rule ends it before the drive sees it.
-        Some(Pending::Arrived(request, ring)) => {
-            let request = request.refuse();
-            inner.is_through(id, &request, Status::Aborted);
-            ring.complete(request, status);
-        }
-        Some(Pending::InDrive(ring)) => {
-            tracing::error!(%id, "the drive has a request that is to complete");
-            inner.pending.insert(id, Pending::InDrive(ring));
-        }
-        None => {}
-    }
-}
-
 /// What the host's monotonic clock shows, in nanoseconds.
 fn monotonic_now() -> Nanos {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
         .map_or(0, |now| Nanos::try_from(std::time::Duration::from(now).as_nanos()).unwrap_or(0))
-}
-
-fn abandon(inner: &mut Inner, id: RequestId) {
-    match inner.pending.remove(&id) {
-        Some(Pending::Arrived(request, _)) => {
-            let request = request.refuse();
-            inner.is_through(id, &request, Status::Aborted);
-            request.abandon();
-        }
-        Some(Pending::Finished(request, _)) => request.abandon(),
-        // The drive gives it back, and nobody is waiting then.
-        Some(Pending::InDrive(_)) | None => {}
-    }
-}
-
-fn reply(inner: &mut Inner, token: Token, answer: Answer) {
-    if let Some(owed) = inner.owed.remove(&token) {
-        // A client that is gone needs no answer.
-        let _ = owed.client.send(Reply { id: owed.id, answer });
-    }
-}
-
-/// After the end nothing is served; what comes in is let go.
-fn give_up(inner: &mut Inner, input: Input) {
-    match input {
-        Input::Arrived(Request { id, .. }) | Input::Done { id, .. } => abandon(inner, id),
-        _ => {}
-    }
 }

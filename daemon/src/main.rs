@@ -9,6 +9,7 @@ mod device;
 mod drive;
 mod frontend;
 mod image;
+mod inner;
 mod journal;
 mod payload;
 mod socket;
