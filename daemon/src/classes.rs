@@ -34,7 +34,14 @@ impl Classes {
         if !self.always && !asks(policy) {
             self.following = None;
         } else if self.following.is_none() {
-            self.following = Some(Following::learn(Media::new(self.image.clone()), self.bytes));
+            let following = Following::learn(Media::new(self.image.clone()), self.bytes);
+            if !following.map.is_known() {
+                tracing::warn!(
+                    "no ext2, ext3 or ext4 on the image whose features are known (bigalloc is not): the class of every \
+                     request is `unknown` until one is made"
+                );
+            }
+            self.following = Some(following);
         }
     }
 

@@ -24,6 +24,11 @@ impl Map {
         Map { bytes, volume }
     }
 
+    /// Whether there is a filesystem that this crate understands.
+    pub fn is_known(&self) -> bool {
+        self.volume.is_some()
+    }
+
     /// What the blocks of a read are. Nothing, if the range is empty.
     pub fn read(&self, range: ByteRange) -> ClassSet {
         self.classes(range, false)

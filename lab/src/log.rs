@@ -50,6 +50,10 @@ fn verify(args: &Log) -> Result<ExitCode> {
         eprintln!("{path}: cannot be verified with lines missing");
         return Ok(ExitCode::FAILURE);
     }
+    if read.lines.is_empty() {
+        eprintln!("{path}: there is no record in it; give it what `blkstayd --journal` wrote");
+        return Ok(ExitCode::FAILURE);
+    }
     match replay::refeed(read.lines) {
         Ok(refed) => {
             let missing = match refed.missing {

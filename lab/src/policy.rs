@@ -4,6 +4,7 @@ use crate::out;
 use anyhow::anyhow;
 use blkstay_engine::diagnostic::{Diagnostic, Diagnostics, Spot};
 use blkstay_engine::policy::{Checked, Policy, Settings};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Why there is no policy.
@@ -32,9 +33,9 @@ impl Unusable {
 /// Every mistake, in one pass.
 pub fn load(path: &Path, settings: &Settings) -> Result<Checked, Unusable> {
     let origin = path.display().to_string();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Unusable::Unread(format!("{origin}: cannot read it: {error}")))?;
-    let mut include = |path: &str| std::fs::read_to_string(path).map_err(|error| error.to_string());
+    let text =
+        read_text(path).map_err(|error| Unusable::Unread(format!("{origin}: cannot read it: {error}")))?;
+    let mut include = |path: &str| read_text(Path::new(path)).map_err(|error| error.to_string());
     let mut checked = Policy::read(&origin, &text, settings, &mut include).map_err(Unusable::Mistakes)?;
     if let Some(guest) = checked.policy.case.as_ref().map(|case| case.guest.clone())
         && let Ok(script) = find_script(path, &guest)
@@ -43,6 +44,18 @@ pub fn load(path: &Path, settings: &Settings) -> Result<Checked, Unusable> {
         checked.warn_of_script(&guest, &script);
     }
     Ok(checked)
+}
+
+/// Most bytes in a file of a policy.
+const TEXT_BYTES_MAX: u64 = 64 << 20;
+
+fn read_text(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(TEXT_BYTES_MAX + 1).read_to_string(&mut text)?;
+    match text.len() as u64 {
+        ..=TEXT_BYTES_MAX => Ok(text),
+        _ => Err(std::io::Error::other("it has more than 64 MiB, which no policy needs")),
+    }
 }
 
 /// Warns of a case whose guest's script is not there.

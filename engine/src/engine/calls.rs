@@ -61,14 +61,16 @@ impl Engine {
             Command::Arm => self.arm(true)?,
             Command::Disarm => self.arm(false)?,
             Command::Pause { queue, watchdog_ns } => {
-                let limit = watchdog_ns.unwrap_or(self.policy.watchdog_ns);
+                let limit = some_time(watchdog_ns)?.unwrap_or(self.policy.watchdog_ns);
                 self.begin_pause(Pausing { rule: None, queue, since: self.now, limit });
             }
             Command::Resume => {
                 self.record(Record::Resume);
                 self.end_pauses(&Cause::Hand, |_| true);
             }
-            Command::Begin { attempt, arm, watchdog_ns } => self.begin(attempt, arm, watchdog_ns)?,
+            Command::Begin { attempt, arm, watchdog_ns } => {
+                self.begin(attempt, arm, some_time(watchdog_ns)?)?
+            }
             Command::End => return self.end().map(Some),
             Command::Status => {
                 let report = self.attempt.report(&self.policy, self.now);
@@ -295,5 +297,13 @@ impl Engine {
             }
         });
         held.collect()
+    }
+}
+
+/// A watchdog of no time would end everything at once.
+fn some_time(watchdog_ns: Option<Nanos>) -> Result<Option<Nanos>, String> {
+    match watchdog_ns {
+        Some(0) => Err("a watchdog of nothing ends everything at once; give it more".to_owned()),
+        given => Ok(given),
     }
 }

@@ -1,6 +1,6 @@
 //! Chance: the same seed gives the same draws, on every machine.
 //!
-//! Each rule of each attempt has a stream of its own, so that what one draws does not depend on the others.
+//! Each rule of each attempt has a stream of its own, by its name, so that what one draws does not depend on the others.
 
 use crate::policy::{Delay, Order, Shape};
 use crate::request::{Nanos, RequestId};
@@ -13,17 +13,24 @@ use rand_distr::{Distribution, Normal, Pareto, StandardNormal};
 /// The 99th percentile of the standard normal distribution.
 const Z99: f64 = 2.326_347_874_040_841;
 
+/// Names a stream of chance by who draws from it, so that a rule that has a name draws the same when others come
+/// before it: FNV-1a of a word and the name.
+pub fn stream_of(kind: u8, name: &str) -> u64 {
+    let bytes = [kind].into_iter().chain(name.bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
 /// A stream of draws.
 #[derive(Clone, Debug)]
 pub struct Chance(ChaCha8Rng);
 
 impl Chance {
-    /// The stream of one user (a rule or a point, by a number of its own) in one attempt.
-    pub fn new(seed: u64, attempt: u64, user: u64) -> Chance {
+    /// A stream ([`stream_of`]) in one attempt.
+    pub fn new(seed: u64, attempt: u64, stream: u64) -> Chance {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
         key[8..16].copy_from_slice(&attempt.to_le_bytes());
-        key[16..24].copy_from_slice(&user.to_le_bytes());
+        key[16..24].copy_from_slice(&stream.to_le_bytes());
         Chance(ChaCha8Rng::from_seed(key))
     }
 

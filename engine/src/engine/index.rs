@@ -1,7 +1,8 @@
 //! A policy's filters, arranged so that a request meets only those that it can match.
 
+use super::chance::stream_of;
 use super::ranges::Ranges;
-use crate::event::{Expr, Gate, PointIndex};
+use crate::event::{Expr, Gate, PointIndex, RuleIndex};
 use crate::policy::{Close, Filter, Policy, Wait, Where};
 use crate::request::{ByteRange, OpSet, Request};
 use std::collections::BTreeMap;
@@ -14,6 +15,8 @@ pub struct Index {
     complete: Filters,
     /// The holds of a point at a gate, in file order.
     holds: BTreeMap<(PointIndex, Gate), Vec<usize>>,
+    /// What rules draw from, by their index.
+    streams: Vec<u64>,
     /// Whether something stands until a gauge shows something.
     pub reads_gauges: bool,
     /// Points that are known only when a flush follows.
@@ -80,6 +83,7 @@ impl Index {
             submit: rules(Gate::Submit),
             complete: rules(Gate::Complete),
             holds,
+            streams: policy.rules.iter().map(|rule| stream_of(b'r', &rule.name)).collect(),
             reads_gauges: untils(policy).any(Expr::reads_gauge),
             points_by_flush: policy.point_indexes().filter(by_flush).collect(),
         }
@@ -96,6 +100,11 @@ impl Index {
             Gate::Submit => self.submit.candidates(request, places, found),
             Gate::Complete => self.complete.candidates(request, places, found),
         }
+    }
+
+    /// The stream that a rule draws from.
+    pub fn stream(&self, rule: RuleIndex) -> u64 {
+        self.streams.get(rule.get()).copied().unwrap_or_default()
     }
 
     /// Indexes of the holds of a point at a gate.

@@ -1,14 +1,11 @@
 //! Which point a request is, and which rule decides on it.
 
-use super::chance::Chance;
+use super::chance::{Chance, stream_of};
 use super::{Engine, Live};
 use crate::event::{Event, Gate, Life, PointIndex, RuleIndex};
 use crate::journal::{Record, Source, Stage};
 use crate::policy::{Filter, Where};
 use crate::request::{Op, Request, RequestId};
-
-/// Streams of chance are numbered: rules from 0, points from here.
-const POINTS: u64 = 1 << 32;
 
 /// What a request is matched by.
 #[derive(Clone, Copy)]
@@ -53,7 +50,8 @@ impl Engine {
         let (seed, attempt) = (self.policy.seed, self.attempt.number);
         let state = &mut self.attempt.points[point.get()];
         let turn = &self.policy.points[point.get()].filter.turn;
-        let chance = || Chance::new(seed, attempt, POINTS + u64::from(point.0));
+        let name = &self.policy.points[point.get()].name;
+        let chance = || Chance::new(seed, attempt, stream_of(b'p', name));
         let mine = state.turns.take(turn, chance);
         if mine {
             state.request.get_or_insert(id);
@@ -137,8 +135,8 @@ impl Engine {
 
     /// Makes the stream that a rule draws from.
     pub(super) fn stream(&self, rule: RuleIndex) -> impl FnOnce() -> Chance + use<> {
-        let (seed, attempt) = (self.policy.seed, self.attempt.number);
-        move || Chance::new(seed, attempt, u64::from(rule.0))
+        let (seed, attempt, stream) = (self.policy.seed, self.attempt.number, self.index.stream(rule));
+        move || Chance::new(seed, attempt, stream)
     }
 
     fn note(&mut self, rule: RuleIndex) {

@@ -24,7 +24,7 @@ impl Pausing {
         self.since.saturating_add(self.limit)
     }
 
-    fn is_for(&self, queue: u16) -> bool {
+    pub fn is_for(&self, queue: u16) -> bool {
         self.queue.is_none_or(|paused| paused == queue)
     }
 
@@ -93,6 +93,15 @@ impl Engine {
             true => self.pass(id, standing.gate, standing.fail),
             false => self.come_to(id, standing.gate),
         }
+    }
+
+    /// What the pauses that are on wait for, in words.
+    pub(super) fn pause_text(&self) -> String {
+        let text = |pause: &Pausing| {
+            let until = pause.until(&self.policy).map(|until| self.policy.expr_text(until));
+            until.unwrap_or_else(|| "resumed".to_owned())
+        };
+        self.pauses.iter().map(text).collect::<Vec<_>>().join(" and ")
     }
 
     /// Ends the pauses whose end the policy says and that has come.

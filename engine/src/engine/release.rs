@@ -44,13 +44,19 @@ impl Engine {
         }
     }
 
-    /// Releases everything, ends every pause.
+    /// Releases everything but what a client has paused, ends every pause of the policy's.
     pub(super) fn release_all(&mut self, cause: &Cause) {
-        let standing = self.stands.all();
-        for id in standing {
+        let by_client = |queue| self.pauses.iter().any(|pause| pause.rule.is_none() && pause.is_for(queue));
+        let stays = |live: &Live, standing: &Standing| {
+            standing.group == Group::Pause && by_client(live.request.queue)
+        };
+        let free = self.standing().filter(|(live, standing)| !stays(live, standing));
+        let free: Vec<RequestId> = free.map(|(live, _)| live.request.id).collect();
+        // First those that stand: what a pause of the policy's has stopped is not decided on any more.
+        for id in free {
             self.release(id, cause.clone());
         }
-        self.end_pauses(cause, |_| true);
+        self.end_pauses(cause, |pause| pause.rule.is_some());
     }
 
     /// Releases everything that waits for something to happen: delays and the like go on.
@@ -283,7 +289,7 @@ impl Engine {
         let open: Vec<String> = open.map(|until| self.policy.expr_text(until)).collect();
         match group {
             Group::Rule(_) if open.is_empty() => "its time or its window".to_owned(),
-            Group::Pause => "resumed".to_owned(),
+            Group::Pause => self.pause_text(),
             _ => open.join(" and "),
         }
     }

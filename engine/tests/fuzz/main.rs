@@ -149,23 +149,29 @@ fn words_of(panic: &(dyn std::any::Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("something")
 }
 
-/// The smallest text that still fails which leaving out parts leads to.
+/// The smallest text that still fails which leaving out lines, then characters, leads to.
 fn shrink(text: &str, fails: impl Fn(&str) -> bool) -> String {
-    let mut chars: Vec<char> = text.chars().collect();
-    let mut part = chars.len();
-    while part > 0 {
+    let lines = leave_out(text.split_inclusive('\n').collect(), |lines| fails(&lines.concat())).concat();
+    let chars = leave_out(lines.chars().collect(), |chars| fails(&chars.iter().collect::<String>()));
+    chars.into_iter().collect()
+}
+
+/// As few of them as still fail, leaving out half of them, a quarter, and so on.
+fn leave_out<T: Copy>(mut parts: Vec<T>, fails: impl Fn(&[T]) -> bool) -> Vec<T> {
+    let mut size = parts.len();
+    while size > 0 {
         let mut at = 0;
-        while at < chars.len() {
-            let end = (at + part).min(chars.len());
-            let less: Vec<char> = chars[..at].iter().chain(&chars[end..]).copied().collect();
-            match fails(&less.iter().collect::<String>()) {
-                true => chars = less,
+        while at < parts.len() {
+            let end = (at + size).min(parts.len());
+            let fewer = [&parts[..at], &parts[end..]].concat();
+            match fails(&fewer) {
+                true => parts = fewer,
                 false => at = end,
             }
         }
-        part /= 2;
+        size /= 2;
     }
-    chars.into_iter().collect()
+    parts
 }
 
 /// What a thread is doing.

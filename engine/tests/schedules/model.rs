@@ -61,8 +61,9 @@ pub struct Model {
     policy: Policy,
     armed: bool,
     attempt: Attempt,
-    /// The attempt that begins when this step is over.
+    /// The attempt that begins when this step is over, and the policy that is loaded then.
     fresh: Option<Attempt>,
+    loaded: Option<Policy>,
     live: BTreeMap<RequestId, Live>,
     pauses: Vec<(Option<u16>, Option<String>)>,
     stopped: BTreeSet<u16>,
@@ -94,6 +95,7 @@ impl Model {
             armed: false,
             attempt: Attempt::new(policy, false, false, false),
             fresh: None,
+            loaded: None,
             live: BTreeMap::new(),
             pauses: Vec::new(),
             stopped: BTreeSet::new(),
@@ -120,6 +122,12 @@ impl Model {
     /// A new attempt begins when everything of the old one is let go.
     pub fn end_of_step(&mut self) {
         assert_eq!(self.next, [], "it does not come");
+        if let Some(policy) = self.loaded.take() {
+            self.policy = policy;
+            // What data was tested for is of the old policy.
+            self.live.values_mut().for_each(|live| live.request.probes = Probes::default());
+            self.between_attempts();
+        }
         if let Some(fresh) = self.fresh.take() {
             self.attempt = fresh;
         }
@@ -137,11 +145,12 @@ impl Model {
 
     fn note_attempt(&mut self, record: &Record) {
         match record {
-            Record::Policy { armed, .. } | Record::Armed { armed } => {
-                if let Record::Policy { .. } = record {
-                    // What data was tested for is of the old policy.
-                    self.live.values_mut().for_each(|live| live.request.probes = Probes::default());
-                }
+            Record::Policy { armed, written } => {
+                self.armed = *armed;
+                self.loaded = Some(Policy::reread(written).expect("a good policy"));
+                self.between_attempts();
+            }
+            Record::Armed { armed } => {
                 self.armed = *armed;
                 self.between_attempts();
             }
@@ -198,7 +207,11 @@ impl Model {
     fn note_requests(&mut self, record: &Record) {
         match record {
             Record::Arrived { request, point } => self.arrived(*request, point.as_deref()),
-            Record::Submitted { id } => self.lives(*id, Life::Submitted),
+            Record::Submitted { id } => {
+                // It need not have stood in the pause that it was to begin.
+                self.live.get_mut(id).expect("it arrived").decided = false;
+                self.lives(*id, Life::Submitted);
+            }
             Record::Done { id, probes, .. } => {
                 let live = self.live.get_mut(id).expect("it arrived");
                 if live.request.op == Op::Read {

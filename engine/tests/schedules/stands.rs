@@ -28,6 +28,7 @@ pub struct Stands {
     /// The one of the attempt, instead of all others but those of times that are drawn.
     watchdog: Option<u64>,
     stands: BTreeMap<RequestId, Stand>,
+    queues: BTreeMap<RequestId, u16>,
     /// Ring, rule and deadline of each pause.
     pauses: Vec<(Option<u16>, Option<String>, u64)>,
 }
@@ -43,10 +44,11 @@ impl Stands {
                     self.stand(*id, Stand::Timed { due, cut });
                 }
             }
-            Record::Held { id, until, .. } if until == "resumed" => {
-                assert!(!self.pauses.is_empty(), "{id} stands in no pause");
-                self.stand(*id, Stand::Paused);
+            Record::Arrived { request, .. } => {
+                self.queues.insert(request.id, request.queue);
             }
+            // Nothing comes so far that something else holds it.
+            Record::Held { id, .. } if self.is_paused(self.queues[id]) => self.stand(*id, Stand::Paused),
             Record::Held { id, point, rule, gate, deadline_ns, .. } => {
                 let own = match rule {
                     Some(rule) => rule_named(policy, rule).watchdog_ns,
@@ -82,6 +84,10 @@ impl Stands {
             }
             _ => {}
         }
+    }
+
+    fn is_paused(&self, queue: u16) -> bool {
+        self.pauses.iter().any(|(of, ..)| of.is_none_or(|of| of == queue))
     }
 
     fn stand(&mut self, id: RequestId, stand: Stand) {

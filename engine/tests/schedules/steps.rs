@@ -4,17 +4,46 @@ use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
 pub enum Step {
-    Arrive { op: usize, block: u64, length: u64, queue: u16, class: usize, probes: u64 },
-    Finish { pick: usize, fails: bool, probes: u64 },
-    Emit { guest: bool, event: usize },
-    Begin { forced: bool, watchdog_ns: Option<u64> },
+    Arrive {
+        op: usize,
+        block: u64,
+        length: u64,
+        queue: u16,
+        class: usize,
+        probes: u64,
+    },
+    Finish {
+        pick: usize,
+        fails: bool,
+        probes: u64,
+    },
+    Emit {
+        guest: bool,
+        event: usize,
+    },
+    Begin {
+        forced: bool,
+        watchdog_ns: Option<u64>,
+    },
     End,
-    Release { request: Option<usize>, point: Option<usize> },
-    Load { armed: bool },
+    Release {
+        request: Option<usize>,
+        point: Option<usize>,
+    },
+    /// The policy again, or none.
+    Load {
+        armed: bool,
+        none: bool,
+    },
     Arm(bool),
-    Pause { queue: Option<u16>, watchdog_ns: Option<u64> },
+    Pause {
+        queue: Option<u16>,
+        watchdog_ns: Option<u64>,
+    },
     Resume,
-    Bind { block: u64 },
+    Bind {
+        block: u64,
+    },
     Await(usize),
     Forget,
     Tell(usize),
@@ -41,7 +70,7 @@ pub fn step() -> impl Strategy<Value = Step> {
             any::<usize>().prop_map(|request| (Some(request), None)),
             (0..4_usize).prop_map(|point| (None, Some(point))),
         ].prop_map(|(request, point)| Step::Release { request, point }),
-        1 => any::<bool>().prop_map(|armed| Step::Load { armed }),
+        1 => (any::<bool>(), prop::bool::weighted(0.3)).prop_map(|(armed, none)| Step::Load { armed, none }),
         1 => any::<bool>().prop_map(Step::Arm),
         1 => (prop::option::of(0..2_u16), watchdog())
             .prop_map(|(queue, watchdog_ns)| Step::Pause { queue, watchdog_ns }),

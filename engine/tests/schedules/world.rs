@@ -1,6 +1,7 @@
 //! A drive, guests, users and a clock around an engine: plays schedules, and checks every action as it comes.
 
 use crate::model::Model;
+use crate::policies::WATCHDOG_NS;
 use crate::stands::Stands;
 use crate::steps::Step;
 use blkstay_engine::class::{Class, ClassSet};
@@ -12,12 +13,19 @@ use blkstay_engine::request::{ByteRange, Op, Probes, Request, RequestId, Status}
 use std::collections::BTreeSet;
 
 /// Longer than anything stands: the longest watchdog, with the patience for a witness.
-const LONGEST_NS: u64 = 8 * 2_000 + 1;
+const LONGEST_NS: u64 = 8 * WATCHDOG_NS + 1;
+
+/// A policy that says nothing but how long a pause may stand.
+fn no_policy() -> Policy {
+    Policy::parse("none", &format!("watchdog = \"{WATCHDOG_NS}ns\"")).expect("a good policy")
+}
 
 /// An engine in its world.
 pub struct World {
     engine: Engine,
+    /// The policy of this schedule, and the one that is loaded now.
     policy: Policy,
+    loaded: Policy,
     model: Option<Model>,
     stands: Stands,
     now: u64,
@@ -40,8 +48,9 @@ impl World {
         let policy = Policy::parse("test", text).expect("a good policy");
         let mut world = World {
             engine: Engine::new(),
-            model: foreseen.then(|| Model::new(&policy)),
+            model: foreseen.then(|| Model::new(&Policy::none())),
             policy,
+            loaded: Policy::none(),
             stands: Stands::default(),
             now: 0,
             next_id: 1,
@@ -54,7 +63,7 @@ impl World {
             wake_at: None,
             said: Vec::new(),
         };
-        world.play(&Step::Load { armed: true });
+        world.play(&Step::Load { armed: true, none: false });
         world
     }
 
@@ -99,8 +108,10 @@ impl World {
                 let point = point.map(|point| format!("P{point}"));
                 self.call(control, Command::Release { request, point });
             }
-            Step::Load { armed } => {
-                self.call(control, Command::load_written(self.policy.written.clone(), *armed));
+            Step::Load { armed, none } => {
+                let policy = if *none { no_policy() } else { self.policy.clone() };
+                self.call(control, Command::load_written(policy.written.clone(), *armed));
+                self.loaded = policy;
             }
             Step::Arm(true) => self.call(control, Command::Arm),
             Step::Arm(false) => self.call(control, Command::Disarm),
@@ -155,7 +166,7 @@ impl World {
         let mut events =
             vec!["attempt.stalled", "guest.x", "control.z", "policy.p", "attempt.finished", "state.s"];
         let lives: Vec<String> =
-            self.policy.points.iter().map(|point| format!("{}.done", point.name)).collect();
+            self.loaded.points.iter().map(|point| format!("{}.done", point.name)).collect();
         events.extend(lives.iter().map(String::as_str));
         let event = events[pick % events.len()];
         self.stands.has_witness |= event == "attempt.stalled";
@@ -237,7 +248,7 @@ impl World {
             }
             Action::WakeAt(at) => self.wake_at = at,
             Action::Record(record) => {
-                self.stands.note(self.now, &self.policy, &record);
+                self.stands.note(self.now, &self.loaded, &record);
                 if let Some(model) = &mut self.model {
                     model.note(&record);
                 }

@@ -18,7 +18,19 @@ impl Reader<'_> {
         let watchdog_ns =
             table.get_quantity("watchdog", parse_some_time, &mut self.mistakes).unwrap_or(watchdog_ns);
         let (point, gate) = gate?;
+        self.is_known_in_time(point, gate, table.get("gate"));
         Some(Hold { point, gate, until: until?, watchdog_ns })
+    }
+
+    /// A point that a flush makes one is none yet when its write comes to the drive.
+    fn is_known_in_time(&mut self, point: PointIndex, gate: Gate, node: Option<&Node>) {
+        let by_flush = self.by_flush.get(point.get()).copied().unwrap_or(false);
+        if let Some(node) = node.filter(|_| by_flush && gate == Gate::Submit) {
+            let message = "whether a flush follows is not known before the drive has the write";
+            let mistake = Diagnostic::error(node.at.clone(), message).label("known too late for this gate");
+            self.mistakes
+                .push(mistake.help("hold the flush instead: a point with `op = \"flush\"` after this one"));
+        }
     }
 
     fn gate_of_point(&mut self, node: &Node) -> Option<(PointIndex, Gate)> {

@@ -40,10 +40,10 @@ pub fn read(
     include: Include<'_>,
 ) -> Result<Checked, Diagnostics> {
     let mut loaded = load::load(origin, text, settings, include);
-    let policy = loaded.is_whole.then(|| compile(&mut loaded, settings));
+    let policy = compile(&mut loaded, settings);
     let Loaded { files, mut list, .. } = loaded;
     list.sort_by_key(|one| (one.at.file, one.at.span.start));
-    match policy.flatten() {
+    match policy {
         Some((mut policy, guest_events)) if list.iter().all(|one| one.severity != Severity::Error) => {
             policy.written = written(&files, settings);
             Ok(Checked { policy, warnings: Diagnostics { files, list }, guest_events })
@@ -81,9 +81,12 @@ fn compile(loaded: &mut Loaded, settings: &Settings) -> Option<(Policy, GuestEve
     };
     // What stands where a parameter could not be put in is wrong because of that.
     let mut list = std::mem::take(&mut loaded.list);
-    list.extend(mistakes.into_iter().filter(|one| !loaded.unfilled.contains(&one.at)));
+    // Where a file is missing, a name that nobody gives may be in there.
+    let may_be_known = |one: &Diagnostic| !loaded.is_whole && one.message.starts_with("unknown ");
+    let mistakes = mistakes.into_iter().filter(|one| !may_be_known(one));
+    list.extend(mistakes.filter(|one| !loaded.unfilled.contains(&one.at)));
     let good = |list: &Mistakes| list.iter().all(|one| one.severity != Severity::Error);
-    if good(&list) {
+    if policy.points.len() == parts.points.len() && policy.holds.len() == parts.holds.len() {
         check_circles(&policy, &parts, &mut list);
     }
     if good(&list) {
@@ -100,6 +103,8 @@ struct Reader<'n> {
     places: Index<'n>,
     names: Names<'n>,
     probes: Vec<Probe>,
+    /// Which points are known only when a flush follows.
+    by_flush: Vec<bool>,
     mistakes: Mistakes,
 }
 
@@ -116,7 +121,7 @@ impl<'n> Reader<'n> {
             events: events.into(),
             free: |_| false,
         };
-        Reader { places: index(&parts.places), names, probes: Vec::new(), mistakes }
+        Reader { places: index(&parts.places), names, probes: Vec::new(), by_flush: Vec::new(), mistakes }
     }
 
     fn policy(&mut self, parts: &Parts<'_>, policy: &mut Policy) {
@@ -126,6 +131,7 @@ impl<'n> Reader<'n> {
         policy.states = parts.states.iter().map(|entry| self.state(entry)).collect();
         policy.signs = parts.signs.iter().filter_map(|entry| sign::read(entry, &mut self.mistakes)).collect();
         policy.points = parts.points.iter().filter_map(|entry| self.point(entry)).collect();
+        self.by_flush = policy.points.iter().map(|point| point.filter.flush_follows).collect();
         let holds = parts.holds.iter().filter_map(|(node, watchdog_ns)| self.hold(node, *watchdog_ns));
         policy.holds = holds.collect();
         for (index, (node, watchdog_ns)) in parts.rules.iter().enumerate() {

@@ -134,8 +134,14 @@ impl Parameters {
             if parameter.default.is_none() && parameter.given.is_none() && !parameter.is_wrong {
                 let message = format!("parameter `{name}` has no value");
                 let mistake = Diagnostic::error(parameter.at.clone(), message);
-                mistakes
-                    .push(mistake.help(format!("give it one, with `--set {name}=…` say, or a default here")));
+                let help = match parameter.at.file {
+                    0 => format!("give it one, with `--set {name}=…` say, or a default here"),
+                    _ => format!(
+                        "give it one where this file is included, include = [{{ path = …, set = {{ {name} = … }} }}], \
+                         or a default here"
+                    ),
+                };
+                mistakes.push(mistake.help(help));
             }
         }
     }

@@ -56,8 +56,10 @@ impl Look<'_> {
             let help = "let `min` be at most `max`";
             self.warn(at, format!("{what}: the least length is more than the most"), NEVER, help);
         } else if !filter.ops.iter().any(Op::has_range) {
-            let message = format!("{what} is of requests that have no length");
-            self.warn(at, message, NEVER, "leave `length` out: a flush addresses no bytes");
+            if filter.length_min > 0 {
+                let message = format!("{what} is of requests that have no length");
+                self.warn(at, message, NEVER, "leave `length` out: a flush addresses no bytes");
+            }
         } else if next.is_none_or(|next| next > filter.length_max) {
             let message = format!("{what}: no request has that length");
             self.warn(at, message, NEVER, "a request's length is a multiple of 512 bytes");

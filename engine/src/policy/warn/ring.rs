@@ -4,6 +4,7 @@ use super::{Look, at, can_be, until};
 use crate::event::{Event, Expr};
 use crate::policy::tree::Node;
 use crate::policy::{Close, Rule, Wait};
+use std::collections::BTreeMap;
 
 /// Requests that fit into a ring when neither the case nor its user says; QEMU's `queue-size`.
 const QUEUE_SIZE_DEFAULT: u64 = 128;
@@ -18,6 +19,27 @@ impl Look<'_> {
                 most,
                 node,
             );
+        }
+    }
+
+    /// Holds of which none has every slot of the ring, but all together.
+    pub(super) fn ring_of_all_holds(&mut self) {
+        let size = self.queue_size();
+        let mut held = BTreeMap::new();
+        for (hold, (node, _)) in self.policy.holds.iter().zip(&self.parts.holds) {
+            let count = self.policy.points[hold.point.get()].filter.turn.count.unwrap_or(size);
+            let waits = !can_be(&hold.until, &|leaf| self.comes_without_ring(leaf));
+            if count < size && waits {
+                held.insert(hold.point, count);
+            }
+            if held.values().sum::<u64>() >= size && waits {
+                let message = format!(
+                    "the holds up to this one may hold every slot of the ring: with queue size {size}, when \
+                     {size} requests are held no other can arrive, also not the one that this waits for"
+                );
+                let help = "hold fewer requests, or give the disk a larger `queue-size`";
+                return self.warn(at(node, "until"), message, "needs another request", help);
+            }
         }
     }
 

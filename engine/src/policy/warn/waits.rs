@@ -20,6 +20,7 @@ impl Look<'_> {
             }
         }
         self.ring_of_holds();
+        self.ring_of_all_holds();
     }
 
     fn warn_itself(&mut self, rule: &Rule, node: &Node, point: PointIndex, life: Life) {
