@@ -30,6 +30,7 @@ bench: build ## Measure precision, matching and memory against their bounds; not
 	$(CARGO) run --release --locked -p blkstay-bench
 
 fuzz: setup ## Throw millions of broken policies, calls and journals at what reads them (FUZZ_RUNS, FUZZ_SEED)
+	CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true \
 	FUZZ_RUNS=$${FUZZ_RUNS:-10000000} $(CARGO) test --release --locked -p blkstay-engine --test fuzz -- --nocapture
 
 clean: ## Remove what was built; the cache of kernels stays
