@@ -20,9 +20,11 @@ pub fn path(name: &str) -> PathBuf {
         assert!(path.exists(), "{DIRECTORY}: there is no {}", path.display());
         return path;
     }
-    // …/target/PROFILE/deps/TEST-HASH
-    let test = std::env::current_exe().expect("the path of the test itself");
-    let target = test.ancestors().nth(3).expect("a test is run from a target directory").to_owned();
+    // …/target/PROFILE/deps/TEST-HASH, or …/target/PROFILE/PROGRAM
+    let own = std::env::current_exe().expect("the path of the test itself");
+    let directory = own.parent().expect("a program is in a directory");
+    let depth = if directory.ends_with("deps") { 3 } else { 2 };
+    let target = own.ancestors().nth(depth).expect("a test is run from a target directory").to_owned();
     let built = ["release", "debug"].map(|profile| target.join(profile).join(name));
     let newest = built.iter().filter_map(|path| Some((modified(path)?, path))).max();
     let Some((_, path)) = newest else {
