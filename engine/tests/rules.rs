@@ -577,3 +577,48 @@ fn ten_thousand_rules_and_only_those_that_may_match_are_looked_at() {
     assert_eq!(failed.map(|(id, _)| id).collect::<Vec<_>>(), [2, 19_998]);
     assert_eq!(bench.decisions()[1], (19_998, "rule-10000", Does::Fail));
 }
+
+#[test]
+fn what_a_client_has_paused_stays_paused_when_the_policy_changes() {
+    let mut bench = Bench::new("");
+    bench.control(Command::Pause { queue: None, watchdog_ns: None });
+    bench.arrive(write(1));
+    bench.control(Command::load(
+        "next",
+        "[[rule]]\nop = \"write\"\ngate = \"submit\"\nfail = \"internal\"\n",
+        true,
+    ));
+    assert_eq!((bench.submitted.clone(), bench.completed()), (vec![], vec![]));
+    bench.control(Command::Resume);
+    assert_eq!(bench.statuses(), [(1, Status::Internal)], "the new policy decides on what stood");
+}
+
+#[test]
+fn a_rule_with_a_name_draws_the_same_whatever_stands_before_it() {
+    let failed = |before: &str| {
+        let rule = "[[rule]]\nname = \"x\"\nop = \"write\"\ngate = \"complete\"\nprobability = 0.5\nfail = \"internal\"\n";
+        let mut bench = Bench::new(&format!("seed = 3\n{before}{rule}"));
+        (1..=64).for_each(|id| bench.through(write(id)));
+        bench.statuses()
+    };
+    let other = "[[rule]]\nop = \"flush\"\ngate = \"complete\"\nprobability = 0.5\nfail = \"internal\"\n";
+    assert_eq!(failed(""), failed(other));
+}
+
+#[test]
+fn what_could_never_be_held_is_a_mistake_and_one_mistake_hides_no_other() {
+    let mistakes = |text: &str| Policy::parse("test", text).expect_err("it has mistakes").to_string();
+    let late = "[event]\ngo = \"control\"\n[point]\nC = { op = \"write\", flush-follows = true }\n\
+                [[hold]]\ngate = \"C.submit\"\nuntil = \"control.go\"\n";
+    assert!(mistakes(late).contains("not known before the drive has the write"));
+    let missing =
+        "include = [\"nowhere.toml\"]\n[[rule]]\ngate = \"x\"\npoint = \"theirs\"\ndelay = \"1ms\"\n";
+    let seen = mistakes(missing);
+    assert!(seen.contains("nowhere.toml") && seen.contains("`x`"), "{seen}");
+    assert!(!seen.contains("unknown point `theirs`"), "it may be in the file that is missing: {seen}");
+    let circle = "[point]\nA = { op = \"write\" }\nB = { op = \"read\" }\n[[hold]]\ngate = \"A.complete\"\n\
+                  until = \"B.completed\"\n[[hold]]\ngate = \"B.complete\"\nuntil = \"A.completed\"\n\
+                  [[rule]]\ngate = \"submit\"\ndelay = \"5xs\"\n";
+    let seen = mistakes(circle);
+    assert!(seen.contains("5xs") && seen.contains("circle"), "{seen}");
+}
