@@ -82,7 +82,11 @@ fn compile(loaded: &mut Loaded, settings: &Settings) -> Option<(Policy, GuestEve
     // What stands where a parameter could not be put in is wrong because of that.
     let mut list = std::mem::take(&mut loaded.list);
     // Where a file is missing, a name that nobody gives may be in there.
-    let may_be_known = |one: &Diagnostic| !loaded.is_whole && one.message.starts_with("unknown ");
+    let may_be_known = |one: &Diagnostic| {
+        let names = ["point `", "place `", "state `", "guest event `", "control event `", "policy event `"];
+        let unknown = one.message.strip_prefix("unknown ");
+        !loaded.is_whole && unknown.is_some_and(|what| names.iter().any(|name| what.starts_with(name)))
+    };
     let mistakes = mistakes.into_iter().filter(|one| !may_be_known(one));
     list.extend(mistakes.filter(|one| !loaded.unfilled.contains(&one.at)));
     let good = |list: &Mistakes| list.iter().all(|one| one.severity != Severity::Error);
