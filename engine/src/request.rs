@@ -76,7 +76,7 @@ impl fmt::Display for Op {
 }
 
 /// Some operations: what a filter is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct OpSet(u8);
 
 impl OpSet {

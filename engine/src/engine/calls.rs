@@ -3,6 +3,7 @@
 use super::attempt::{Attempt, KEPT_MAX, TEXT_BYTES_MAX, Witness};
 use super::index::Index;
 use super::pause::Pausing;
+use super::sieve::Meshes;
 use super::{Engine, Token, Waiter};
 use crate::control::{Answer, Command, ExprText};
 use crate::diagnostic::{list, suggest};
@@ -11,6 +12,7 @@ use crate::journal::{Arm, Cause, Record, Source};
 use crate::policy::{Policy, Written, is_name};
 use crate::report::HeldRequest;
 use crate::request::{ByteRange, Nanos, Probes, RequestId};
+use std::sync::Arc;
 
 impl Engine {
     pub(super) fn call(&mut self, token: Token, source: Source, command: Command) {
@@ -125,6 +127,7 @@ impl Engine {
         // What they passed were tests of the old policy.
         self.live.values_mut().for_each(|live| live.request.probes = Probes::default());
         self.index = Index::new(&policy);
+        self.meshes = Arc::new(Meshes::new(&policy, self.index.reads_gauges));
         self.policy = policy;
         self.armed = armed;
         self.between_attempts();

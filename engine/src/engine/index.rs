@@ -25,7 +25,7 @@ pub struct Index {
 
 /// Filters of one kind, by number.
 #[derive(Clone, Debug, Default)]
-struct Filters {
+pub struct Filters {
     /// Without a range, in file order.
     anywhere: Vec<(u32, OpSet)>,
     /// With a range that the policy knows.
@@ -35,7 +35,8 @@ struct Filters {
 }
 
 impl Filters {
-    fn new<'p>(policy: &'p Policy, filters: impl Iterator<Item = (u32, &'p Filter)>) -> Filters {
+    /// Those of a policy, with their numbers.
+    pub fn new<'p>(policy: &'p Policy, filters: impl Iterator<Item = (u32, &'p Filter)>) -> Filters {
         let mut known = Vec::new();
         let mut these = Filters::default();
         for (number, filter) in filters {
@@ -53,7 +54,7 @@ impl Filters {
     }
 
     /// Numbers of the filters that a request may match, in file order.
-    fn candidates(&self, request: &Request, places: &[Option<ByteRange>], found: &mut Vec<u32>) {
+    pub fn candidates(&self, request: &Request, places: &[Option<ByteRange>], found: &mut Vec<u32>) {
         found.clear();
         self.known.overlapping(request.range, found);
         let here = |place: &usize| places[*place].is_some_and(|range| range.overlaps(request.range));

@@ -14,6 +14,7 @@ mod matching;
 mod pause;
 mod ranges;
 mod release;
+mod sieve;
 mod stands;
 
 use crate::control::{Answer, Command};
@@ -23,9 +24,13 @@ use crate::policy::Policy;
 use crate::request::{Nanos, Probes, Request, RequestId, Status};
 use attempt::{Attempt, Moment};
 use index::Index;
+pub use sieve::Sieve;
+
 use pause::Pausing;
+use sieve::Meshes;
 use stands::{Standing, Stands};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Names a call whose answer is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -124,6 +129,11 @@ impl Waiter {
             Waiter::Until(token, _) | Waiter::Attempt(token, _) => *token,
         }
     }
+
+    /// Whether it waits for a count of requests.
+    fn counts(&self) -> bool {
+        matches!(self, Waiter::Until(_, expr) if expr.reads_gauge())
+    }
 }
 
 /// The decisions of one device.
@@ -131,6 +141,7 @@ impl Waiter {
 pub struct Engine {
     policy: Policy,
     index: Index,
+    meshes: Arc<Meshes>,
     attempt: Attempt,
     /// Boxed: the map's nodes are half empty, since requests come in ascending order.
     live: BTreeMap<RequestId, Box<Live>>,
@@ -167,6 +178,7 @@ impl Engine {
             attempt: Attempt::idle(&policy, 0, 0),
             policy,
             index: Index::default(),
+            meshes: Arc::default(),
             live: BTreeMap::new(),
             stands: Stands::default(),
             pauses: Vec::new(),

@@ -6,11 +6,11 @@ use crate::stands::Stands;
 use crate::steps::Step;
 use blkstay_engine::class::{Class, ClassSet};
 use blkstay_engine::control::{Answer, Command, ExprText};
-use blkstay_engine::engine::{Action, Engine, Input, Token};
+use blkstay_engine::engine::{Action, Engine, Input, Sieve, Token};
 use blkstay_engine::journal::{Abandon, Arm, Line, Outcome, Record, Source};
 use blkstay_engine::policy::Policy;
 use blkstay_engine::request::{ByteRange, Op, Probes, Request, RequestId, Status};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Longer than anything stands: the longest watchdog, with the patience for a witness.
 const LONGEST_NS: u64 = 8 * WATCHDOG_NS + 1;
@@ -38,6 +38,10 @@ pub struct World {
     /// What neither drive nor guest has.
     waiting: BTreeSet<RequestId>,
     wake_at: Option<u64>,
+    /// As a daemon keeps it.
+    sieve: Sieve,
+    /// What the sieve would have let past.
+    past: BTreeMap<RequestId, Request>,
     /// Everything that the engine ever said, and when.
     pub said: Vec<(u64, Action)>,
 }
@@ -61,6 +65,8 @@ impl World {
             ended: BTreeSet::new(),
             waiting: BTreeSet::new(),
             wake_at: None,
+            sieve: Sieve::default(),
+            past: BTreeMap::new(),
             said: Vec::new(),
         };
         world.play(&Step::Load { armed: true, none: false });
@@ -149,7 +155,26 @@ impl World {
         let class =
             [&[][..], &[Class::JournalCommit], &[Class::FileData], &[Class::Extent, Class::FileData]][class];
         let probes = if op == Op::Write { Probes(probes) } else { Probes::default() };
-        self.input(Input::Arrived(Request { id, queue, op, range, class: ClassSet::of(class), probes }));
+        let request = Request { id, queue, op, range, class: ClassSet::of(class), probes };
+        let past = !self.sieve.concerns(&request, &mut Vec::new());
+        let before = self.said.len();
+        self.input(Input::Arrived(request));
+        if past {
+            self.past.insert(id, request);
+            self.assert_went_on(id, before, |action| *action == Action::Submit(id));
+        }
+    }
+
+    /// The sieve would have let a request past, so nothing but this happened to it.
+    fn assert_went_on(&self, id: RequestId, before: usize, how: impl Fn(&Action) -> bool) {
+        let said = || self.said[before..].iter().map(|(_, action)| action);
+        assert!(said().any(how), "the sieve lets {id} past, the engine does not: {:?}", &self.said[before..]);
+        let decided = |action: &Action| match action {
+            Action::Record(Record::Arrived { request, point }) => request.id == id && point.is_some(),
+            Action::Record(Record::Decided { id: of, .. } | Record::Held { id: of, .. }) => *of == id,
+            _ => false,
+        };
+        assert!(!said().any(decided), "the sieve lets {id} past: {:?}", &self.said[before..]);
     }
 
     fn finish(&mut self, pick: usize, fails: bool, probes: u64) {
@@ -159,7 +184,13 @@ impl World {
         let id = self.in_drive.swap_remove(pick % self.in_drive.len());
         self.waiting.insert(id);
         let status = if fails { Status::IoError } else { Status::Ok };
+        let past = self.past.remove(&id);
+        let past = past.is_some_and(|request| !self.sieve.concerns(&request, &mut Vec::new()));
+        let before = self.said.len();
         self.input(Input::Done { id, status, probes: Probes(probes) });
+        if past {
+            self.assert_went_on(id, before, |action| *action == Action::Complete(id, status));
+        }
     }
 
     fn wait_for(&mut self, pick: usize) {
@@ -216,6 +247,9 @@ impl World {
         for action in self.engine.step(self.now, input) {
             self.said.push((self.now, action.clone()));
             self.check(action);
+        }
+        if let Some(sieve) = self.engine.other_sieve(&self.sieve) {
+            self.sieve = sieve;
         }
         if let Some(model) = &mut self.model {
             model.end_of_step();
