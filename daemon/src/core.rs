@@ -9,7 +9,7 @@ use crate::classes::Classes;
 use crate::drive::Drive;
 use crate::frontend::Ring;
 use crate::inner::{Inner, Owed, Pending};
-use crate::journal::Journal;
+use crate::journal::{Journal, Lane};
 use crate::timer::{NEVER, Timer};
 use blkstay_engine::control::{Call, Command, Reply};
 use blkstay_engine::engine::{Action, Engine, Input, Token};
@@ -27,6 +27,7 @@ const TRIES: usize = 2000;
 /// The middle of the daemon.
 pub struct Core {
     inner: Mutex<Inner>,
+    journal: Journal,
     /// Signalled whenever a request is through.
     through: Condvar,
     drive: OnceLock<Box<dyn Drive>>,
@@ -42,7 +43,7 @@ impl Core {
         let inner = Inner {
             engine: Engine::new(),
             classes,
-            journal,
+            journal: journal.lane(),
             pending: HashMap::new(),
             owed: HashMap::new(),
             next_request: 1,
@@ -53,6 +54,7 @@ impl Core {
         };
         Arc::new(Core {
             inner: Mutex::new(inner),
+            journal,
             through: Condvar::new(),
             drive: OnceLock::new(),
             timer: Timer::default(),
@@ -198,6 +200,8 @@ impl Core {
         let mut inner = self.lock();
         self.step(&mut inner, Input::Abandon(Abandon::Shutdown));
         inner.closed = true;
+        inner.journal = Lane::default();
+        self.journal.close();
         self.through.notify_all();
     }
 
@@ -243,11 +247,11 @@ impl Core {
         let mut effects = Vec::with_capacity(actions.len());
         for action in actions {
             match action {
-                Action::Record(record) => inner.journal.add(now, record),
+                Action::Record(record) => inner.journal.add(now, &record),
                 effect => effects.push(effect),
             }
         }
-        if let Err(error) = inner.journal.write() {
+        if let Err(error) = inner.journal.check() {
             inner.closed = true;
             let _ = self
                 .failed

@@ -3,7 +3,7 @@
 use crate::chain::{Arrived, Asked, Finished};
 use crate::classes::Classes;
 use crate::frontend::Ring;
-use crate::journal::Journal;
+use crate::journal::Lane;
 use blkstay_engine::control::{Answer, Reply};
 use blkstay_engine::engine::{Engine, Input, Token};
 use blkstay_engine::request::{Nanos, Op, Probes, Request, RequestId, Status};
@@ -30,7 +30,7 @@ pub struct Owed {
 pub struct Inner {
     pub engine: Engine,
     pub classes: Classes,
-    pub journal: Journal,
+    pub journal: Lane,
     pub pending: HashMap<RequestId, Pending>,
     pub owed: HashMap<Token, Owed>,
     pub next_request: u64,
@@ -118,7 +118,10 @@ impl Inner {
     /// After the end nothing is served; what comes in is let go.
     pub fn give_up(&mut self, input: Input) {
         match input {
-            Input::Arrived(Request { id, .. }) | Input::Done { id, .. } => self.abandon(id),
+            Input::Arrived(Request { id, .. })
+            | Input::Resubmitted(Request { id, .. })
+            | Input::Done { id, .. }
+            | Input::Failed { id, .. } => self.abandon(id),
             _ => {}
         }
     }

@@ -68,7 +68,8 @@ fn run(cli: &Cli) -> Result<()> {
     );
     let policy = cli.policy.as_deref().map(|path| read_policy(path, &cli.settings())).transpose()?;
     let image = Image::open(&cli.image, cli.read_only)?;
-    let journal = cli.journal.as_deref().map(Journal::open).transpose()?.unwrap_or_default();
+    let journal = cli.journal.as_deref().map(Journal::open).transpose()?;
+    let journal = journal.unwrap_or_else(Journal::none);
     let socket = Socket::bind("--socket", &cli.socket)?;
     let control = cli.control.as_deref().map(ControlSockets::bind).transpose()?;
 

@@ -151,6 +151,16 @@ impl ClassSet {
         self.0 & other.0 == other.0
     }
 
+    /// A bit for each, in the order of [`Class::ALL`].
+    pub(crate) fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// Those whose bits are set.
+    pub(crate) fn from_bits(bits: u16) -> ClassSet {
+        ClassSet(bits)
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0 == 0

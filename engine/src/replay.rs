@@ -85,6 +85,10 @@ impl Feed {
             self.engine = Engine::new();
             return Ok(());
         }
+        // The engine was not asked about these.
+        if line.record.is_passed() || matches!(line.record, Record::Resized { .. }) {
+            return Ok(());
+        }
         let refused = if self.owed.is_empty() { self.step(&line) } else { None };
         let engine = match (self.owed.pop_front(), refused) {
             (Some(said), _) if said == line || json(&said) == json(&line) => return Ok(()),
@@ -120,8 +124,10 @@ fn json(line: &Line) -> String {
 /// What a step has begun with, if this is its first record.
 fn input(t: Nanos, record: Record) -> Input {
     match record {
-        Record::Arrived { request, .. } => Input::Arrived(request),
-        Record::Done { id, status, probes } => Input::Done { id, status, probes },
+        Record::Arrived { request, resubmitted: false, .. } => Input::Arrived(request),
+        Record::Arrived { request, .. } => Input::Resubmitted(request),
+        Record::Done { id, status, error: Some(error), .. } => Input::Failed { id, status, error },
+        Record::Done { id, status, probes, .. } => Input::Done { id, status, probes },
         Record::Connected => Input::Connected,
         Record::Disconnected => Input::Abandon(Abandon::Disconnect),
         Record::Stopped => Input::Abandon(Abandon::Shutdown),

@@ -32,10 +32,10 @@ impl Journal {
     /// A request of 4 KiB that arrives at one time and is done by the drive at another.
     fn request(&mut self, request: Request, from: u64, to: u64) {
         let id = request.id;
-        self.at(from, Record::Arrived { request, point: None });
+        self.at(from, arrived(request));
         self.at(from, Record::Submitted { id });
-        self.at(to, Record::Done { id, status: Status::Ok, probes: Probes::default() });
-        self.at(to, Record::Completed { id, status: Status::Ok });
+        self.at(to, Record::Done { id, status: Status::Ok, probes: Probes::default(), error: None });
+        self.at(to, Record::Completed { id, status: Status::Ok, passed: false, error: None });
     }
 
     fn event(&mut self, ms: u64, source: Source, event: &str) {
@@ -53,6 +53,10 @@ fn request(id: u64, op: Op, offset: u64) -> Request {
     let range = if op.has_range() { ByteRange { offset, length: 4096 } } else { ByteRange::default() };
     let (class, probes) = (ClassSet::NONE, Probes::default());
     Request { id: RequestId(id), queue: 0, op, range, class, probes }
+}
+
+fn arrived(request: Request) -> Record {
+    Record::Arrived { request, point: None, passed: false, resubmitted: false }
 }
 
 fn ended(row: &Row) -> Nanos {
@@ -187,10 +191,23 @@ fn what_never_came_back_lasts_as_long_as_others() {
     for (id, takes) in [(1, 1), (2, 3), (3, 7)] {
         journal.request(request(id, Op::Write, 0), id * 10, id * 10 + takes);
     }
-    journal.at(40, Record::Arrived { request: request(4, Op::Write, 0), point: None });
+    journal.at(40, arrived(request(4, Op::Write, 0)));
     journal.at(50, Record::Connected);
     let dry = journal.try_on("");
     assert_eq!((dry.guessed, ended(&dry.requests[3])), (1, 43));
+}
+
+#[test]
+fn a_request_that_no_policy_concerned_is_decided_on_like_any_other() {
+    let mut journal = Journal::new();
+    let (write, id) = (request(1, Op::Write, 0), RequestId(1));
+    journal.at(10, Record::Arrived { request: write, point: None, passed: true, resubmitted: false });
+    journal.at(13, Record::Completed { id, status: Status::IoError, passed: true, error: None });
+    journal.at(100, Record::Stopped);
+    let dry = journal.try_on("rule = [{ gate = \"submit\", op = \"write\", delay = \"5ms\" }]");
+    let [row] = dry.requests.as_slice() else { panic!("a request, not {dry:?}") };
+    assert_eq!((row.submit.len(), dry.guessed, ended(row)), (1, 0, 18));
+    assert_eq!(row.completed.map(|ending| ending.status), Some(Status::IoError));
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use blkstay_engine::class::{Class, ClassSet};
 use blkstay_engine::control::{Answer, Call, Command, ExprText, Reply};
 use blkstay_engine::event::Gate;
+use blkstay_engine::journal::codec;
+use blkstay_engine::journal::frame::Head;
 use blkstay_engine::journal::{Abandon, Arm, Cause, Does, Line, Outcome, Record, Source, Stage};
 use blkstay_engine::policy::{Included, Written};
 use blkstay_engine::report::HeldRequest;
@@ -13,7 +15,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 fn id() -> impl Strategy<Value = RequestId> {
-    any::<u64>().prop_map(RequestId)
+    prop_oneof![any::<u64>(), 0..1_u64 << 56].prop_map(RequestId)
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -21,7 +23,8 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn range() -> impl Strategy<Value = ByteRange> {
-    (any::<u64>(), any::<u64>()).prop_map(|(offset, length)| ByteRange { offset, length })
+    (any::<u64>(), prop_oneof![any::<u64>(), any::<u32>().prop_map(u64::from)])
+        .prop_map(|(offset, length)| ByteRange { offset, length })
 }
 
 fn gate() -> impl Strategy<Value = Gate> {
@@ -106,9 +109,18 @@ fn of_request() -> impl Strategy<Value = Record> {
     let stage = select(&[Stage::HeldAtSubmit, Stage::Submitted, Stage::HeldAtComplete][..]);
     let why = select(&[Abandon::Disconnect, Abandon::Shutdown][..]);
     prop_oneof![
-        (request(), rule()).prop_map(|(request, point)| Record::Arrived { request, point }),
+        (request(), rule(), any::<bool>(), any::<bool>()).prop_map(
+            |(request, point, passed, resubmitted)| {
+                Record::Arrived { request, point, passed, resubmitted }
+            }
+        ),
         id().prop_map(|id| Record::Submitted { id }),
-        (id(), status(), probes()).prop_map(|(id, status, probes)| Record::Done { id, status, probes }),
+        (id(), status(), probes(), rule()).prop_map(|(id, status, probes, error)| Record::Done {
+            id,
+            status,
+            probes,
+            error
+        }),
         (id(), gate(), text(), does(), option::of(any::<u64>()), option::of(status())).prop_map(
             |(id, gate, rule, does, wait_ns, status)| Record::Decided {
                 id,
@@ -119,8 +131,18 @@ fn of_request() -> impl Strategy<Value = Record> {
                 status
             }
         ),
-        (id(), status()).prop_map(|(id, status)| Record::Completed { id, status }),
-        (id(), stage, why).prop_map(|(id, stage, why)| Record::Abandoned { id, stage, why }),
+        (id(), status(), any::<bool>(), rule()).prop_map(|(id, status, passed, error)| Record::Completed {
+            id,
+            status,
+            passed,
+            error
+        }),
+        (id(), stage, why, any::<bool>()).prop_map(|(id, stage, why, passed)| Record::Abandoned {
+            id,
+            stage,
+            why,
+            passed
+        }),
         (id(), text(), rule(), gate(), text(), any::<u64>()).prop_map(
             |(id, point, rule, gate, until, deadline_ns)| Record::Held {
                 id,
@@ -196,6 +218,7 @@ fn of_others() -> impl Strategy<Value = Record> {
         (text(), text()).prop_map(|(name, value)| Record::Report { name, value }),
         text().prop_map(|line| Record::Log { line }),
         any::<i32>().prop_map(|exit| Record::Finished { exit }),
+        any::<u64>().prop_map(|bytes| Record::Resized { bytes }),
         (any::<u16>(), text()).prop_map(|(queue, why)| Record::BadRequest { queue, why }),
     ]
 }
@@ -270,6 +293,17 @@ proptest! {
         prop_assert!(!written.contains('\n'));
         let read: Line = serde_json::from_str(&written).map_err(|error| TestCaseError::fail(format!("{written}: {error}")))?;
         prop_assert_eq!(read, line);
+    }
+
+    #[test]
+    fn a_frame_that_was_written_is_read(line in line()) {
+        let mut words = vec![7];
+        codec::encode(line.t, &line.record, &mut words).expect("a frame");
+        let head = Head::read(words[1]).expect("a head");
+        prop_assert_eq!(head.check, head.check_of(words[2..].iter().copied()));
+        prop_assert_eq!(head.body_words(), words.len() - 2);
+        let body: Vec<u8> = words[2..].iter().flat_map(|word| word.to_le_bytes()).collect();
+        prop_assert_eq!(codec::decode(head, &body[..head.bytes as usize]), Some(line));
     }
 
     #[test]

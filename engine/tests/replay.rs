@@ -4,7 +4,7 @@ use blkstay_engine::class::ClassSet;
 use blkstay_engine::control::{Command, ExprText};
 use blkstay_engine::engine::{Action, Engine, Input, Token};
 use blkstay_engine::event::Gate;
-use blkstay_engine::journal::{Abandon, Arm, Cause, Line, Record, Source};
+use blkstay_engine::journal::{Abandon, Arm, Cause, Line, Record, Source, Stage};
 use blkstay_engine::policy::Policy;
 use blkstay_engine::replay::{Difference, Refed, Says, refeed};
 use blkstay_engine::request::{ByteRange, Op, Probes, Request, RequestId, Status};
@@ -79,6 +79,40 @@ fn served() -> Daemon {
     daemon.step(5, Input::Connected).arrive(10, 1, Op::Write).done(20, 1).arrive(30, 2, Op::Read);
     daemon.call(40, Command::Emit { event: "go".to_owned(), detail: None }).tick(1_500).done(1_600, 2);
     daemon
+}
+
+#[test]
+fn what_the_engine_did_not_see_does_not_count() {
+    let mut daemon = served();
+    let id = RequestId(7);
+    let (range, class, probes) = (ByteRange { offset: 0, length: 512 }, ClassSet::NONE, Probes::default());
+    let request = Request { id, queue: 0, op: Op::Read, range, class, probes };
+    // Between a decision and what follows from it, even.
+    let place = daemon.find(|record| matches!(record, Record::Released { .. }));
+    for record in [
+        Record::Arrived { request, point: None, passed: true, resubmitted: false },
+        Record::Resized { bytes: 1 << 21 },
+        Record::Completed { id, status: Status::Ok, passed: true, error: None },
+        Record::Abandoned { id, stage: Stage::Submitted, why: Abandon::Disconnect, passed: true },
+    ] {
+        daemon.journal.insert(place, Line { t: 40, record });
+    }
+    let lines = daemon.journal.len() as u64;
+    assert_eq!(refeed(daemon.journal), Ok(Refed { lines, daemons: 1, missing: 0 }));
+}
+
+#[test]
+fn what_the_host_said_and_what_was_taken_up_again_is_fed_back() {
+    let mut daemon = Daemon::start();
+    let (id, range) = (RequestId(1), ByteRange { offset: 0, length: 512 });
+    let (class, probes) = (ClassSet::NONE, Probes::default());
+    let request = Request { id, queue: 0, op: Op::Discard, range, class, probes };
+    daemon.step(5, Input::Resubmitted(request));
+    daemon.step(9, Input::Failed { id, status: Status::IoError, error: "it is full".to_owned() });
+    daemon.find(|record| matches!(record, Record::Arrived { resubmitted: true, .. }));
+    daemon.find(|record| matches!(record, Record::Done { error: Some(said), .. } if said == "it is full"));
+    daemon.find(|record| matches!(record, Record::Completed { status: Status::IoError, .. }));
+    assert!(refeed(daemon.journal).is_ok());
 }
 
 fn differs(journal: &[Line]) -> Difference {

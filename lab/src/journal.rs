@@ -1,9 +1,11 @@
-//! Journals from disk.
+//! Journals from disk, in the daemon's format or as JSON lines.
 
 use anyhow::{Context, Result};
-use blkstay_engine::journal::Line;
+use blkstay_engine::journal::chunk::MAGIC;
+use blkstay_engine::journal::{Line, Piece, Reader, Trouble, What};
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// What a journal has.
@@ -11,34 +13,91 @@ use std::path::Path;
 pub struct Read {
     /// Its records, in order.
     pub lines: Vec<Line>,
-    /// Lines that are none.
-    pub bad: usize,
+    /// What else it has.
+    pub odd: Odd,
 }
 
-/// Calls `each` for every record of a journal until it says that it has enough. A line that is none is called out on
-/// standard error. Returns how many those are.
+/// What a journal has beside records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Odd {
+    /// Places where it is damaged.
+    pub bad: usize,
+    /// Records that this version does not know.
+    pub unknown: usize,
+}
+
+/// Calls `each` for every record of a journal until it says that it has enough. What is none is called out on standard
+/// error.
 ///
 /// # Errors
 /// The journal cannot be read, or `each` failed.
-pub fn each(path: &Path, mut each: impl FnMut(Line) -> Result<bool>) -> Result<usize> {
+pub fn each(path: &Path, mut each: impl FnMut(Line) -> Result<bool>) -> Result<Odd> {
     let shown = path.display();
     let file = File::open(path).with_context(|| format!("{shown}: cannot open it"))?;
-    let mut bad = 0;
-    for (number, bytes) in BufReader::new(file).split(b'\n').enumerate() {
-        let bytes = bytes.with_context(|| format!("{shown}: cannot read it"))?;
-        match serde_json::from_slice::<Line>(&bytes) {
-            Ok(line) => {
+    let mut odd = Odd::default();
+    for piece in pieces(file).with_context(|| format!("{shown}: cannot read it"))? {
+        match piece.with_context(|| format!("{shown}: cannot read it"))? {
+            Piece::Line(line) => {
                 if !each(line)? {
-                    return Ok(bad);
+                    break;
                 }
             }
-            Err(error) => {
-                bad += 1;
-                eprintln!("{shown}:{}: not a journal's line: {error}", number + 1);
+            Piece::Trouble(trouble) => {
+                match trouble.is_damage() {
+                    true => odd.bad += 1,
+                    false => odd.unknown += 1,
+                }
+                eprintln!("{shown}:{trouble}");
             }
         }
     }
-    Ok(bad)
+    Ok(odd)
+}
+
+type Pieces = Box<dyn Iterator<Item = std::io::Result<Piece>>>;
+
+/// What a file has; its first bytes say how it is written.
+fn pieces(file: File) -> std::io::Result<Pieces> {
+    let mut file = BufReader::new(file);
+    if !file.fill_buf()?.starts_with(&MAGIC) {
+        return Ok(Box::new(json_lines(file)));
+    }
+    let file = file.into_inner();
+    let bytes = file.metadata()?.len();
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is no regular file; copy it to one"));
+    }
+    Ok(Box::new(Reader::new(bytes, move |at, place: &mut [u8]| read_at(&file, at, place))?))
+}
+
+fn json_lines(file: BufReader<File>) -> impl Iterator<Item = std::io::Result<Piece>> {
+    let mut at = 0;
+    file.split(b'\n').zip(1..).map(move |(bytes, number)| {
+        let bytes = bytes?;
+        let start = at;
+        at += bytes.len() as u64 + 1;
+        Ok(match serde_json::from_slice(&bytes) {
+            Ok(line) => Piece::Line(line),
+            Err(error) => {
+                let what = What::NoLine { number, why: error.to_string() };
+                Piece::Trouble(Trouble { at: start, what })
+            }
+        })
+    })
+}
+
+/// Fills `place` as far as the file goes.
+fn read_at(file: &File, at: u64, place: &mut [u8]) -> std::io::Result<usize> {
+    let mut found = 0;
+    while let Some(rest) = place.get_mut(found..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, at.saturating_add(found as u64)) {
+            Ok(0) => break,
+            Ok(more) => found += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
 }
 
 /// Reads a whole journal.
@@ -47,9 +106,9 @@ pub fn each(path: &Path, mut each: impl FnMut(Line) -> Result<bool>) -> Result<u
 /// It cannot be read.
 pub fn read(path: &Path) -> Result<Read> {
     let mut lines = Vec::new();
-    let bad = each(path, |line| {
+    let odd = each(path, |line| {
         lines.push(line);
         Ok(true)
     })?;
-    Ok(Read { lines, bad })
+    Ok(Read { lines, odd })
 }

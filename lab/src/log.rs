@@ -1,8 +1,9 @@
 //! `blkstay log`: prints a journal, or verifies it.
 
 use crate::cli::{Log, LogFormat};
+use crate::journal::{self, Odd};
+use crate::out;
 use crate::out::printable;
-use crate::{journal, out};
 use anyhow::{Context, Result};
 use blkstay_engine::event::Gate;
 use blkstay_engine::journal::{Cause, Line, Record};
@@ -26,7 +27,7 @@ pub fn log(args: &Log) -> Result<ExitCode> {
     }
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut is_read = true;
-    let bad = journal::each(&args.journal, |line| match print(&mut out, &line, args.format) {
+    let odd = journal::each(&args.journal, |line| match print(&mut out, &line, args.format) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => {
             is_read = false;
             Ok(false)
@@ -38,7 +39,7 @@ pub fn log(args: &Log) -> Result<ExitCode> {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(error).context("cannot write standard output")
         }
-        _ => Ok(exit(bad == 0)),
+        _ => Ok(exit(odd.bad == 0)),
     }
 }
 
@@ -46,8 +47,8 @@ pub fn log(args: &Log) -> Result<ExitCode> {
 fn verify(args: &Log) -> Result<ExitCode> {
     let path = args.journal.display();
     let read = journal::read(&args.journal)?;
-    if read.bad > 0 {
-        eprintln!("{path}: cannot be verified with lines missing");
+    if read.odd != Odd::default() {
+        eprintln!("{path}: cannot be verified with records missing");
         return Ok(ExitCode::FAILURE);
     }
     if read.lines.is_empty() {
@@ -97,20 +98,29 @@ fn words(record: &Record) -> String {
         Record::Verdict { attempt, outcome, why } => {
             format!("verdict    attempt {attempt}: {outcome}: {why}")
         }
-        Record::Arrived { request, point } => {
+        Record::Arrived { request, point, passed, resubmitted } => {
             let point = point.as_ref().map(|point| format!(", point {point}")).unwrap_or_default();
+            let again = if *resubmitted { ", again" } else { "" };
             let (id, op, range) = (request.id, request.op, request.range);
             let class = match request.class.is_empty() {
                 true => String::new(),
                 false => format!(" {}", request.class),
             };
             let place = format!("{}+{}{class}", range.offset, range.length);
-            format!("arrived    {id} {op} {place} queue {}{point}", request.queue)
+            format!(
+                "arrived    {id} {op} {place} queue {}{point}{again}{}",
+                request.queue,
+                passed_words(*passed)
+            )
         }
         Record::Submitted { id } => format!("submitted  {id}"),
-        Record::Done { id, status, .. } => format!("done       {id} {status}"),
-        Record::Completed { id, status } => format!("completed  {id} {status}"),
-        Record::Abandoned { id, stage, why } => format!("abandoned  {id} {stage:?}, {why:?}"),
+        Record::Done { id, status, error, .. } => format!("done       {id} {status}{}", error_words(error)),
+        Record::Completed { id, status, passed, error } => {
+            format!("completed  {id} {status}{}{}", error_words(error), passed_words(*passed))
+        }
+        Record::Abandoned { id, stage, why, passed } => {
+            format!("abandoned  {id} {stage:?}, {why:?}{}", passed_words(*passed))
+        }
         Record::Decided { id, gate, rule, does, wait_ns, status } => {
             let wait = wait_ns.map(|wait| format!(" {} µs", wait / 1000)).unwrap_or_default();
             let status = status.map(|status| format!(", ends with {status}")).unwrap_or_default();
@@ -153,8 +163,18 @@ fn words(record: &Record) -> String {
         Record::Log { line } => format!("kernel     {line}"),
         Record::Finished { exit } => format!("finished   exit status {exit}"),
         Record::BadRequest { queue, why } => format!("bad        queue {queue}: {why}"),
+        Record::Resized { bytes } => format!("resized    the disk has {bytes} bytes"),
         Record::Stopped => "stopped".to_owned(),
     }
+}
+
+fn passed_words(passed: bool) -> &'static str {
+    if passed { ", no policy's" } else { "" }
+}
+
+/// What the host said.
+fn error_words(error: &Option<String>) -> String {
+    error.as_ref().map(|error| format!(": {error}")).unwrap_or_default()
 }
 
 /// `A.complete`, or `complete by slow-flush (A)`.

@@ -163,9 +163,9 @@ impl Daemon {
 
     /// Puts something else into its journal, that is not expected to be one.
     #[track_caller]
-    pub fn spoil_journal(&mut self, text: &str) {
+    pub fn spoil_journal(&mut self, content: &[u8]) {
         self.spoilt = true;
-        std::fs::write(&self.journal, text).expect("write the journal");
+        std::fs::write(&self.journal, content).expect("write the journal");
     }
 
     /// Starts another like it when it has ended.
@@ -310,10 +310,9 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            let journal = std::fs::read_to_string(&self.journal).unwrap_or_default();
-            let lines: Vec<&str> = journal.lines().collect();
-            let tail = &lines[lines.len().saturating_sub(20)..];
-            eprintln!("blkstayd said:\n{}\nits journal ends:\n{}", self.errors(), tail.join("\n"));
+            let pieces = blkstay_engine::journal::contents(&std::fs::read(&self.journal).unwrap_or_default());
+            let tail = &pieces[pieces.len().saturating_sub(20)..];
+            eprintln!("blkstayd said:\n{}\nits journal ends:\n{tail:#?}", self.errors());
         } else if !self.spoilt && !self.options.no_journal {
             fed_back::assert_agrees(&self.journal);
         }

@@ -1,29 +1,13 @@
 //! Feeds journals back to the engine.
 
-use blkstay_engine::journal::{Line, Record};
+use crate::journal;
 use blkstay_engine::replay;
 use std::path::Path;
 
-/// Fails unless the engine, fed with what came in, decides as the journal says. Half a line is what a daemon that was
-/// killed leaves.
+/// Fails unless the engine, fed with what came in, decides as the journal says.
 #[track_caller]
-pub fn assert_agrees(journal: &Path) {
-    let text = std::fs::read(journal).expect("the journal");
-    let lines = text.split(|byte| *byte == b'\n').map(|line| serde_json::from_slice(line).ok());
-    let lines: Vec<Option<Line>> = lines.collect();
-    let ends = |next: Option<&Option<Line>>| match next {
-        Some(Some(line)) => matches!(line.record, Record::Journal { .. }),
-        Some(None) => false,
-        None => true,
-    };
-    for (index, line) in lines.iter().enumerate() {
-        assert!(
-            line.is_some() || ends(lines.get(index + 1)),
-            "line {} of the journal is no record",
-            index + 1
-        );
-    }
-    if let Err(difference) = replay::refeed(lines.into_iter().flatten()) {
+pub fn assert_agrees(path: &Path) {
+    if let Err(difference) = replay::refeed(journal::lines(path)) {
         panic!("the journal fed back: {difference}");
     }
 }
@@ -31,18 +15,24 @@ pub fn assert_agrees(journal: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use blkstay_engine::journal::chunk::Header;
+    use blkstay_engine::journal::{Record, codec};
+    use blkstay_engine::request::RequestId;
 
     #[test]
     #[should_panic(expected = "line 2: the journal has {\"t\":7,\"what\":\"submitted\",\"id\":1}")]
     fn a_decision_that_nothing_led_to_is_seen() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("journal");
-        let lines = [
-            r#"{"t":0,"what":"journal","version":1,"image":"disk","image_bytes":4096}"#,
-            r#"{"t":7,"what":"submitted","id":1}"#,
-            r#"{"t":8,"wh"#,
-        ];
-        std::fs::write(&path, lines.join("\n")).expect("the journal");
+        let header = Header { session: 0, offset: 0, lane: 0, number: 0, bytes: 4096 };
+        let first = Record::Journal { version: 1, image: "disk".into(), image_bytes: 4096, monotonic_ns: 0 };
+        let mut words = header.words().to_vec();
+        for (t, record) in [(0, first), (7, Record::Submitted { id: RequestId(1) })] {
+            codec::encode(t, &record, &mut words).expect("a frame");
+        }
+        words.resize(512, 0);
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        std::fs::write(&path, bytes).expect("the journal");
         assert_agrees(&path);
     }
 }

@@ -1,27 +1,41 @@
 //! Reads journals.
 
-use blkstay_engine::journal::{Abandon, Line, Record, Stage};
+use blkstay_engine::journal::{Abandon, Line, Piece, Reader, Record, Stage};
 use blkstay_engine::request::{Nanos, Op, Request, RequestId};
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// Every record of a journal that nobody writes any more.
 #[track_caller]
 pub fn read(path: &Path) -> Vec<Record> {
-    let text = std::fs::read_to_string(path).expect("the journal");
-    assert!(text.ends_with('\n'), "the journal's last line is torn");
     lines(path).into_iter().map(|line| line.record).collect()
 }
 
-/// Every line of a journal. One that is just being written is left out: a reader may see a part of it.
+/// Everything that a journal of the daemon's format has, also while it is written.
+#[track_caller]
+pub fn pieces(path: &Path) -> Vec<Piece> {
+    let file = File::open(path).expect("the journal");
+    let bytes = file.metadata().expect("its length").len();
+    let fetch = |at, place: &mut [u8]| file.read_at(place, at);
+    let reader = Reader::new(bytes, fetch).expect("read the journal");
+    reader.collect::<Result<_, _>>().expect("read the journal")
+}
+
+/// Every line of a journal.
 #[track_caller]
 pub fn lines(path: &Path) -> Vec<Line> {
-    let text = std::fs::read_to_string(path).expect("the journal");
-    let (text, _) = text.rsplit_once('\n').expect("the journal's first line");
-    let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
-    let lines: Vec<Line> = text.lines().map(parse).collect();
+    let line = |piece| match piece {
+        Piece::Line(line) => line,
+        Piece::Trouble(trouble) => panic!("{}:{trouble}", path.display()),
+    };
+    let lines: Vec<Line> = pieces(path).into_iter().map(line).collect();
     assert!(matches!(lines[0].record, Record::Journal { .. }), "the first line says what the file is");
-    assert!(lines.is_sorted_by_key(|line| line.t), "time runs forward");
+    let begins = |_: &Line, line: &Line| !matches!(line.record, Record::Journal { .. });
+    for session in lines.chunk_by(begins) {
+        assert!(session.is_sorted_by_key(|line| line.t), "time runs forward");
+    }
     lines
 }
 
@@ -50,7 +64,7 @@ pub fn completed(records: &[Record]) -> usize {
 /// What was given up.
 pub fn abandoned(records: &[Record]) -> Vec<(RequestId, Stage, Abandon)> {
     let abandoned = |record: &Record| match record {
-        Record::Abandoned { id, stage, why } => Some((*id, *stage, *why)),
+        Record::Abandoned { id, stage, why, .. } => Some((*id, *stage, *why)),
         _ => None,
     };
     records.iter().filter_map(abandoned).collect()

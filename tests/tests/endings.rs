@@ -1,6 +1,6 @@
 //! However it ends, every request is accounted for.
 
-use blkstay_engine::journal::{Abandon, Cause, Record, Stage};
+use blkstay_engine::journal::{Abandon, Cause, Piece, Record, Stage, Trouble, What};
 use blkstay_engine::request::{Op, RequestId};
 use blkstay_tests::client::{Client, Setup};
 use blkstay_tests::daemon::{Daemon, Recipe};
@@ -108,9 +108,7 @@ fn sigkill_loses_no_request_that_the_guest_saw_complete() {
     daemon.signal(Signal::SIGKILL);
     daemon.wait();
     let seen = 1 + pending.iter().filter(|request| client.is_done(request)).count();
-    let text = std::fs::read_to_string(&daemon.journal).expect("the journal");
-    let (whole, _) = text.rsplit_once('\n').expect("lines");
-    let completed = whole.lines().filter(|line| line.contains(r#""what":"completed""#)).count();
+    let completed = journal::completed(&journal::read(&daemon.journal));
     assert!(completed >= seen, "{completed} of the {seen} that the guest saw are in the journal");
 }
 
@@ -151,19 +149,48 @@ fn a_journal_goes_on_where_an_earlier_daemon_left_it() {
     daemon.assert_serves();
     daemon.end(Signal::SIGTERM);
     assert!(std::fs::read(&daemon.journal).expect("the journal").starts_with(&before));
+    let records = journal::read(&daemon.journal);
+    assert_eq!(records.iter().filter(|record| **record == Record::Stopped).count(), 2);
 }
 
 #[test]
-fn half_a_line_that_an_earlier_daemon_left_stays_alone() {
+fn a_journal_goes_on_after_a_daemon_that_was_killed() {
     let mut daemon = Daemon::start();
-    daemon.end(Signal::SIGTERM);
-    let torn = [std::fs::read(&daemon.journal).expect("the journal"), br#"{"t":12,"wh"#.to_vec()].concat();
-    std::fs::write(&daemon.journal, &torn).expect("tear it");
+    daemon.assert_serves();
+    daemon.signal(Signal::SIGKILL);
+    daemon.wait();
+    let before = journal::lines(&daemon.journal);
     daemon.start_again();
     daemon.end(Signal::SIGTERM);
-    let text = std::fs::read_to_string(&daemon.journal).expect("the journal");
-    let odd = text.lines().filter(|line| !line.ends_with('}'));
-    assert_eq!(odd.collect::<Vec<_>>(), [r#"{"t":12,"wh"#]);
+    let after = journal::read(&daemon.journal);
+    let daemons = after.iter().filter(|record| matches!(record, Record::Journal { .. }));
+    assert_eq!(daemons.count(), 2);
+    assert!(after.iter().take(before.len()).eq(before.iter().map(|line| &line.record)));
+    journal::assert_stopped(&after);
+}
+
+#[test]
+fn a_journal_is_cut_to_what_it_has_when_its_daemon_ends() {
+    let mut daemon = Daemon::start();
+    daemon.assert_serves();
+    daemon.end(Signal::SIGTERM);
+    assert_eq!(std::fs::metadata(&daemon.journal).expect("the journal").len(), 4096);
+}
+
+#[test]
+fn what_an_earlier_daemon_did_not_write_stays_alone() {
+    let mut daemon = Daemon::start();
+    daemon.end(Signal::SIGTERM);
+    let mut spoilt = std::fs::read(&daemon.journal).expect("the journal");
+    let (first, end) = (journal::lines(&daemon.journal).len(), spoilt.len() as u64);
+    spoilt.extend(b"something");
+    daemon.spoil_journal(&spoilt);
+    daemon.start_again();
+    daemon.end(Signal::SIGTERM);
+    let pieces = journal::pieces(&daemon.journal);
+    let trouble = Trouble { at: end, what: What::NoChunk { bytes: 4096 } };
+    assert_eq!(pieces[0], Piece::Trouble(trouble));
+    assert_eq!(pieces.len(), 1 + 2 * first);
 }
 
 #[test]

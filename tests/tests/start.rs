@@ -269,10 +269,24 @@ fn journals_that_cannot_be_written_are_refused() {
         &format!("{GOOD} --journal DIR"),
         "blkstayd: journal DIR: cannot open it: Is a directory (os error 21)\n",
     );
-    let full = place.start(&format!("{GOOD} --journal /dev/full"));
-    assert_eq!(full.code, Some(1));
-    assert!(full.err.contains("the journal cannot be written: No space left on device"), "{}", full.err);
-    place.assert_no_sockets();
+    place.refused(
+        &format!("{GOOD} --journal /dev/full"),
+        "blkstayd: journal /dev/full: it is no regular file, which a journal has to be; choose one\n",
+    );
+    for (name, content, why) in [
+        ("image", "a disk", "it is there and is no journal; choose another file"),
+        (
+            "lines",
+            "{\"t\":0,\"what\":\"stopped\"}\n",
+            "it is one of JSON lines, which are not written any more (`blkstay log` reads it); choose another file",
+        ),
+        ("damaged", "\u{0}", "it is there and is no journal; choose another file"),
+    ] {
+        std::fs::write(place.path(name), content).expect("a file");
+        let path = format!("DIR/{name}");
+        place.refused(&format!("{GOOD} --journal {path}"), &format!("blkstayd: journal {path}: {why}\n"));
+        assert_eq!(std::fs::read(place.path(name)).expect("the file"), content.as_bytes(), "it was changed");
+    }
 }
 
 #[test]

@@ -185,10 +185,10 @@ fn text_has_a_line_for_every_record() {
 #[test]
 fn a_torn_line_is_called_out_and_the_rest_is_printed() {
     let mut daemon = served();
-    let text = std::fs::read_to_string(&daemon.journal).expect("the journal");
+    let text = exported(&daemon);
     let lines: Vec<&str> = text.lines().collect();
     let torn = [&lines[..3], &[r#"{"t":12,"wh"#], &lines[3..]].concat().join("\n");
-    daemon.spoil_journal(&torn);
+    daemon.spoil_journal(torn.as_bytes());
     for format in ["text", "jsonl"] {
         let path = daemon.journal.display().to_string();
         let ended = binary::run("blkstay", &["log", "--format", format, &path]);
@@ -197,6 +197,31 @@ fn a_torn_line_is_called_out_and_the_rest_is_printed() {
         assert!(ended.err.starts_with(&format!("{path}:4: not a journal's line: ")), "{}", ended.err);
         assert_eq!(ended.err.lines().count(), 1);
     }
+}
+
+#[test]
+fn a_flipped_bit_is_called_out_and_the_rest_is_printed() {
+    let mut daemon = served();
+    let lines = exported(&daemon);
+    let mut content = std::fs::read(&daemon.journal).expect("the journal");
+    // The first record says what the journal is; its text begins after the chunk's header, a head and a time.
+    content[64 + 16 + 1] ^= 1;
+    daemon.spoil_journal(&content);
+    let path = daemon.journal.display().to_string();
+    let ended = binary::run("blkstay", &["log", "--format", "jsonl", &path]);
+    assert_eq!(ended.code, Some(1));
+    assert!(lines.ends_with(&ended.out), "{}", ended.out);
+    assert_eq!(ended.out.lines().count() + 1, lines.lines().count());
+    assert!(ended.err.starts_with(&format!("{path}:byte 64: damaged; ")), "{}", ended.err);
+    assert_eq!(ended.err.lines().count(), 1);
+}
+
+/// Its journal as JSON lines.
+#[track_caller]
+fn exported(daemon: &Daemon) -> String {
+    let ended = binary::run("blkstay", &[Path::new("log"), Path::new("--format=jsonl"), &daemon.journal]);
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    ended.out
 }
 
 #[test]
@@ -209,16 +234,18 @@ fn a_journal_agrees_with_itself_until_somebody_changes_it() {
     let lines = journal::lines(&daemon.journal).len();
     assert_eq!(agrees.out, format!("{path}: agrees; {lines} lines of 1 daemon\n"));
 
-    let text = std::fs::read_to_string(&daemon.journal).expect("the journal");
+    let text = exported(&daemon);
+    daemon.spoil_journal(text.as_bytes());
+    assert_eq!(verify().out, agrees.out, "what was exported says the same");
     let changed = text.replacen("\"what\":\"submitted\",\"id\":1", "\"what\":\"submitted\",\"id\":2", 1);
     assert_ne!(text, changed);
-    daemon.spoil_journal(&changed);
+    daemon.spoil_journal(changed.as_bytes());
     let differs = verify();
     assert_eq!((differs.code, differs.out.as_str()), (Some(1), ""));
     assert!(differs.err.starts_with(&format!("{path}: differs at line ")), "{}", differs.err);
     assert!(differs.err.contains(r#""id":2"#), "{}", differs.err);
 
-    daemon.spoil_journal(&format!("{text}torn"));
+    daemon.spoil_journal(format!("{text}torn").as_bytes());
     assert_eq!(verify().code, Some(1));
 }
 

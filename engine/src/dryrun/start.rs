@@ -108,14 +108,11 @@ impl<'p> Start<'p> {
                 let probes = Policy::reread(written).map(|policy| policy.probes).unwrap_or_default();
                 return self.compare_probes(&probes);
             }
-            Record::Arrived { request, .. } => {
-                self.missed.extend(
-                    self.same_probe
-                        .iter()
-                        .enumerate()
-                        .filter(|(_, same)| same.is_none())
-                        .map(|(index, _)| index),
-                );
+            Record::Arrived { request, passed, .. } => {
+                // Data of a request that no policy concerned was not tested.
+                let tests = self.same_probe.iter().enumerate();
+                let missed = tests.filter(|(_, same)| *passed || same.is_none()).map(|(index, _)| index);
+                self.missed.extend(missed);
                 Input::Arrived(Request { probes: self.translate(request.probes), ..*request })
             }
             Record::Connected => Input::Connected,
@@ -208,7 +205,7 @@ impl<'p> Start<'p> {
     fn note(&mut self, record: Record) {
         let t = self.now;
         match record {
-            Record::Arrived { request, point } => {
+            Record::Arrived { request, point, .. } => {
                 let (start, attempt, id) = (self.number, self.attempt, request.id);
                 let (submit, complete) = (Vec::new(), Vec::new());
                 let row = Row { start, attempt, t, request, point, submit, complete, completed: None };
@@ -298,20 +295,28 @@ fn services(lines: &[Line]) -> (BTreeMap<RequestId, Service>, BTreeMap<Op, Nanos
     let mut ops = BTreeMap::new();
     let mut times: BTreeMap<Op, Vec<Nanos>> = BTreeMap::new();
     for line in lines {
-        match &line.record {
-            Record::Arrived { request, .. } => {
+        let (id, status, probes) = match &line.record {
+            Record::Arrived { request, passed, .. } => {
                 ops.insert(request.id, request.op);
-            }
-            Record::Submitted { id } => services.entry(*id).or_default().submitted = Some(line.t),
-            Record::Done { id, status, probes } => {
-                let service = services.entry(*id).or_default();
-                service.time = service.submitted.map(|submitted| line.t.saturating_sub(submitted));
-                (service.status, service.probes) = (Some(*status), *probes);
-                if let (Some(op), Some(time)) = (ops.get(id), service.time) {
-                    times.entry(*op).or_default().push(time);
+                if *passed {
+                    services.entry(request.id).or_default().submitted = Some(line.t);
                 }
+                continue;
             }
-            _ => {}
+            Record::Submitted { id } => {
+                services.entry(*id).or_default().submitted = Some(line.t);
+                continue;
+            }
+            Record::Done { id, status, probes, .. } => (id, status, *probes),
+            // Nothing stood between the drive and the guest.
+            Record::Completed { id, status, passed: true, .. } => (id, status, Probes::default()),
+            _ => continue,
+        };
+        let service = services.entry(*id).or_default();
+        service.time = service.submitted.map(|submitted| line.t.saturating_sub(submitted));
+        (service.status, service.probes) = (Some(*status), probes);
+        if let (Some(op), Some(time)) = (ops.get(id), service.time) {
+            times.entry(*op).or_default().push(time);
         }
     }
     let median = |(op, mut times): (Op, Vec<Nanos>)| {

@@ -6,7 +6,8 @@ use crate::journal::{Abandon, Cause, Record, Stage};
 use crate::request::{Op, Probes, Request, RequestId, Status};
 
 impl Engine {
-    pub(super) fn arrived(&mut self, request: Request) {
+    /// `resubmitted`: it was in flight when an earlier daemon died.
+    pub(super) fn arrived(&mut self, request: Request, resubmitted: bool) {
         let id = request.id;
         if self.live.contains_key(&id) {
             return;
@@ -14,7 +15,7 @@ impl Engine {
         self.stopped_queues.remove(&request.queue);
         let point = self.point_of(&request);
         let name = point.map(|point| self.policy.points[point.get()].name.clone());
-        self.record(Record::Arrived { request, point: name });
+        self.record(Record::Arrived { request, point: name, passed: false, resubmitted });
         if request.op == Op::Flush {
             self.last_flush = Some(id);
         }
@@ -33,7 +34,7 @@ impl Engine {
         self.happen_to(point, Life::Submitted);
     }
 
-    pub(super) fn done(&mut self, id: RequestId, status: Status, probes: Probes) {
+    pub(super) fn done(&mut self, id: RequestId, status: Status, probes: Probes, error: Option<String>) {
         let Some(live) = self.live.get_mut(&id).filter(|live| live.stage == Stage::Submitted) else {
             return;
         };
@@ -43,7 +44,7 @@ impl Engine {
             live.request.probes = probes;
         }
         let point = live.point;
-        self.record(Record::Done { id, status, probes });
+        self.record(Record::Done { id, status, probes, error });
         self.happen_to(point, Life::Done);
         self.come_to(id, Gate::Complete);
     }
@@ -51,7 +52,7 @@ impl Engine {
     pub(super) fn complete(&mut self, id: RequestId) {
         let Some(live) = self.live.remove(&id) else { return };
         self.changed |= self.index.reads_gauges;
-        self.record(Record::Completed { id, status: live.status });
+        self.record(Record::Completed { id, status: live.status, passed: false, error: None });
         self.actions.push(Action::Complete(id, live.status));
         self.happen_to(live.point, Life::Completed);
     }
@@ -97,7 +98,7 @@ impl Engine {
             Abandon::Shutdown => Record::Stopped,
         });
         for (id, live) in std::mem::take(&mut self.live) {
-            self.record(Record::Abandoned { id, stage: live.stage, why });
+            self.record(Record::Abandoned { id, stage: live.stage, why, passed: false });
             self.actions.push(Action::Abandon(id));
         }
         self.stands.clear();

@@ -41,6 +41,8 @@ pub struct Token(pub u64);
 pub enum Input {
     /// A request came out of a ring.
     Arrived(Request),
+    /// The same of one that was in flight when an earlier daemon died.
+    Resubmitted(Request),
     /// The drive finished a request.
     Done {
         /// The request.
@@ -49,6 +51,15 @@ pub enum Input {
         status: Status,
         /// Which of the policy's payload tests the data of a read passes.
         probes: Probes,
+    },
+    /// The drive could not do a request.
+    Failed {
+        /// The request.
+        id: RequestId,
+        /// How it ended.
+        status: Status,
+        /// What the host said.
+        error: String,
     },
     /// A client of the control socket, or the guest, wants something.
     Call {
@@ -205,8 +216,10 @@ impl Engine {
     pub fn step(&mut self, now: Nanos, input: Input) -> Vec<Action> {
         self.now = self.now.max(now);
         match input {
-            Input::Arrived(request) => self.arrived(request),
-            Input::Done { id, status, probes } => self.done(id, status, probes),
+            Input::Arrived(request) => self.arrived(request, false),
+            Input::Resubmitted(request) => self.arrived(request, true),
+            Input::Done { id, status, probes } => self.done(id, status, probes, None),
+            Input::Failed { id, status, error } => self.done(id, status, Probes::default(), Some(error)),
             Input::Call { token, source, during, command } => match self.out_of_turn(during, &command) {
                 Some(message) => self.reply(token, Answer::Error { message }),
                 None => self.call(token, source, command),

@@ -39,7 +39,7 @@ pub fn against(args: &Check, path: &Path, journal: &Path) -> Result<ExitCode> {
             out::print(&format!("{title}\n\n{}\n{}", table(&dry.requests), summary(&checked.policy, &dry)))?;
         }
     }
-    let good = read.bad == 0 && is_good(args, &checked);
+    let good = read.odd.bad == 0 && is_good(args, &checked);
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

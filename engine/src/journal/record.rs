@@ -1,18 +1,12 @@
-//! The journal's schema: what happened, in the one order in which the engine saw it.
-//!
-//! A journal is a sequence of [`Line`]s, the first of them [`Record::Journal`]. A step of the engine begins with the
-//! record of what came in and goes on with what follows from it; where nothing came in, time has passed. So a
-//! journal can be fed back ([`crate::replay`]). Fields are only ever added.
+//! What is recorded.
 
+use super::words::is_false;
+use super::{Abandon, Arm, Cause, Does, Outcome, Source, Stage};
 use crate::control::ExprText;
 use crate::event::Gate;
 use crate::policy::Written;
 use crate::request::{ByteRange, Nanos, Probes, Request, RequestId, Status};
 use serde::{Deserialize, Serialize};
-use std::fmt;
-
-/// Version of this schema, in the first line of every journal.
-pub const VERSION: u32 = 1;
 
 /// One record and when it happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,190 +16,6 @@ pub struct Line {
     /// What happened.
     #[serde(flatten)]
     pub record: Record,
-}
-
-/// Whether holds hold in an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Arm {
-    /// The policy watches but holds nothing.
-    Control,
-    /// Holds hold.
-    Forced,
-}
-
-impl fmt::Display for Arm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Arm::Control => "control",
-            Arm::Forced => "forced",
-        })
-    }
-}
-
-/// What an attempt showed, and, over all attempts, the verdict of a case on a kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// The order was forced and the symptom appeared.
-    Open,
-    /// The guest would not go on while the hold stood, though the control arm reached every point.
-    Closed,
-    /// The order was forced and there was no symptom.
-    Survived,
-    /// A point was never reached.
-    Missed,
-    /// The guest crashed, hung or never answered.
-    Lost,
-    /// A control attempt in which every point was reached.
-    Reached,
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Outcome::Open => "open",
-            Outcome::Closed => "closed",
-            Outcome::Survived => "survived",
-            Outcome::Missed => "missed",
-            Outcome::Lost => "lost",
-            Outcome::Reached => "reached",
-        })
-    }
-}
-
-/// Why a request that stood at a gate goes on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "cause", rename_all = "kebab-case")]
-pub enum Cause {
-    /// Its `until` became true.
-    Until {
-        /// The event that made it true.
-        event: String,
-    },
-    /// It stood longer than its watchdog allows.
-    Watchdog {
-        /// The limit.
-        limit_ns: Nanos,
-        /// Whether a guest that waited for `attempt.stalled`, to say where it stands, never said so:
-        /// it may have been merely slow.
-        #[serde(default, skip_serializing_if = "is_false")]
-        unheard: bool,
-    },
-    /// The watchdog of another hold ended the forcing of this attempt.
-    WatchdogOf {
-        /// The gate of that hold, `A.complete` say. The record that this is part of has a `gate` of its own.
-        #[serde(rename = "of")]
-        gate: String,
-    },
-    /// Its delay has passed.
-    Delay,
-    /// Its share of what is limited has come.
-    Limit,
-    /// The stall is over.
-    Stall,
-    /// The window in which it was collected is closed.
-    Window {
-        /// How many requests were in it.
-        requests: u64,
-    },
-    /// The pause is over; its gate decides anew.
-    Resumed,
-    /// Released over the control socket.
-    Hand,
-    /// The policy was disarmed.
-    Disarmed,
-    /// The attempt ended.
-    AttemptEnd,
-    /// The policy was replaced.
-    PolicyReplaced,
-    /// The guest stopped the request's ring: a reset, a stop, an unbound driver.
-    RingStop,
-}
-
-fn is_false(value: &bool) -> bool {
-    !value
-}
-
-/// Why a request was given up: it never completed, and whoever sent it is gone or about to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Abandon {
-    /// The guest's connection closed.
-    Disconnect,
-    /// The daemon was told to end.
-    Shutdown,
-}
-
-/// What a rule does with a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Does {
-    /// Lets it go on.
-    Pass,
-    /// Ends it with a status.
-    Fail,
-    /// Holds it until an expression is true.
-    Hold,
-    /// Delays it.
-    Delay,
-    /// Collects it, to go on in another order.
-    Reorder,
-    /// Lets it wait for its share.
-    Limit,
-    /// Lets it wait while the disk stalls.
-    Stall,
-    /// Pauses the disk or a ring.
-    Pause,
-}
-
-impl fmt::Display for Does {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Does::Pass => "pass",
-            Does::Fail => "fail",
-            Does::Hold => "hold",
-            Does::Delay => "delay",
-            Does::Reorder => "reorder",
-            Does::Limit => "limit",
-            Does::Stall => "stall",
-            Does::Pause => "pause",
-        })
-    }
-}
-
-/// How far a request had come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Stage {
-    /// Held at the submit gate: its data is not on the media.
-    HeldAtSubmit,
-    /// With the drive.
-    Submitted,
-    /// Held at the complete gate: its data is on the media, the guest has not been told.
-    HeldAtComplete,
-}
-
-/// Who made an event happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Source {
-    /// The guest.
-    Guest,
-    /// A client of the control socket.
-    Control,
-    /// A rule of the policy.
-    Policy,
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Source::Guest => "guest",
-            Source::Control => "control",
-            Source::Policy => "policy",
-        })
-    }
 }
 
 /// Something that happened.
@@ -268,6 +78,12 @@ pub enum Record {
         /// The point it is, if any.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         point: Option<String>,
+        /// Whether no policy concerned it, so that the engine did not see it.
+        #[serde(default, skip_serializing_if = "is_false")]
+        passed: bool,
+        /// Whether an earlier daemon died while it was in flight, and this one took it up again.
+        #[serde(default, skip_serializing_if = "is_false")]
+        resubmitted: bool,
     },
     /// It went to the drive.
     Submitted {
@@ -283,6 +99,9 @@ pub enum Record {
         /// Which of the policy's payload tests the data of a read passes.
         #[serde(default, skip_serializing_if = "Probes::is_empty")]
         probes: Probes,
+        /// What the host said when the drive failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
     },
     /// A rule decided.
     Decided {
@@ -370,6 +189,12 @@ pub enum Record {
         id: RequestId,
         /// The status it was told.
         status: Status,
+        /// Whether no policy concerned it, so that the engine did not see it.
+        #[serde(default, skip_serializing_if = "is_false")]
+        passed: bool,
+        /// What the host said when the drive failed, if there is no record of that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
     },
     /// It was given up.
     Abandoned {
@@ -379,6 +204,9 @@ pub enum Record {
         stage: Stage,
         /// Why.
         why: Abandon,
+        /// Whether no policy concerned it, so that the engine did not see it.
+        #[serde(default, skip_serializing_if = "is_false")]
+        passed: bool,
     },
     /// A hold began.
     Held {
@@ -468,6 +296,23 @@ pub enum Record {
         /// What is wrong with it.
         why: String,
     },
+    /// A client changed the disk's capacity.
+    Resized {
+        /// The new capacity.
+        bytes: u64,
+    },
     /// The daemon ended: what had not completed is given up, nothing else follows.
     Stopped,
+}
+
+impl Record {
+    /// Whether it is of a request that no policy concerned, so that the engine did not see it.
+    pub fn is_passed(&self) -> bool {
+        match self {
+            Record::Arrived { passed, .. }
+            | Record::Completed { passed, .. }
+            | Record::Abandoned { passed, .. } => *passed,
+            _ => false,
+        }
+    }
 }

@@ -1,0 +1,226 @@
+//! A stream of records with one writer: no lock and no system call a record.
+
+use super::mapping::Mapping;
+use super::room::Room;
+use blkstay_engine::journal::chunk::{HEADER_WORDS, Header, PAGE};
+use blkstay_engine::journal::frame::{self, END_WORDS, WORD};
+use blkstay_engine::journal::{Abandon, Record, Stage, codec};
+use blkstay_engine::request::{Nanos, Request, RequestId, Status};
+use nix::errno::Errno;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Writes records; one that has no journal swallows them. A lane that is dropped is gone on with by the next that is
+/// asked for.
+#[derive(Debug, Default)]
+pub struct Lane {
+    /// What is written, until that fails.
+    open: Option<(Stream, Arc<Room>)>,
+    failed: Option<Failure>,
+    /// A frame while it is made.
+    frame: Vec<u64>,
+}
+
+/// Why a lane cannot go on.
+#[derive(Debug)]
+enum Failure {
+    Errno(Errno),
+    Unwritable(codec::Unwritable),
+}
+
+/// What has been written in a lane.
+#[derive(Debug)]
+pub struct Stream {
+    /// Its number.
+    pub lane: u32,
+    /// How many chunks it has.
+    chunks: u32,
+    /// The last of them.
+    chunk: Option<Mapping>,
+    /// Where the next frame goes, in words of the chunk.
+    at: usize,
+    /// Up to where frames go before something has to be done.
+    limit: usize,
+}
+
+impl Lane {
+    /// A lane that goes on with a stream.
+    pub fn new(stream: Stream, room: Arc<Room>) -> Lane {
+        Lane { open: Some((stream, room)), failed: None, frame: Vec::new() }
+    }
+
+    /// Writes a record; times do not run backwards within a lane.
+    pub fn add(&mut self, t: Nanos, record: &Record) {
+        if self.open.is_none() {
+            return;
+        }
+        let mut frame = std::mem::take(&mut self.frame);
+        frame.clear();
+        match codec::encode(t, record, &mut frame) {
+            Ok(()) => self.put(&frame),
+            Err(error) => self.fail(Failure::Unwritable(error)),
+        }
+        self.frame = frame;
+    }
+
+    /// A request that no policy concerns arrived.
+    #[inline]
+    #[cfg_attr(not(test), expect(dead_code, reason = "every request goes through the engine"))]
+    pub fn arrived(&mut self, t: Nanos, request: &Request, resubmitted: bool) {
+        match codec::arrived(t, request, true, resubmitted) {
+            Some(frame) => self.put(&frame),
+            None => {
+                let (request, point) = (*request, None);
+                self.add(t, &Record::Arrived { request, point, passed: true, resubmitted });
+            }
+        }
+    }
+
+    /// It completed; `error`: what the host said when the drive failed.
+    #[inline]
+    #[cfg_attr(not(test), expect(dead_code, reason = "every request goes through the engine"))]
+    pub fn completed(&mut self, t: Nanos, id: RequestId, status: Status, error: Option<&str>) {
+        match (error, codec::completed(t, id, status, true)) {
+            (None, Some(frame)) => self.put(&frame),
+            _ => {
+                let error = error.map(str::to_owned);
+                self.add(t, &Record::Completed { id, status, passed: true, error });
+            }
+        }
+    }
+
+    /// It was given up.
+    #[cfg_attr(not(test), expect(dead_code, reason = "every request goes through the engine"))]
+    pub fn abandoned(&mut self, t: Nanos, id: RequestId, stage: Stage, why: Abandon) {
+        self.add(t, &Record::Abandoned { id, stage, why, passed: true });
+    }
+
+    /// Whether everything that was added is in the file, and survives this process from here on. To be asked before
+    /// anybody sees an effect of what was recorded.
+    ///
+    /// # Errors
+    /// Why a record found no room, a full disk say; from then on none is written any more.
+    #[inline]
+    pub fn check(&self) -> io::Result<()> {
+        match &self.failed {
+            None => Ok(()),
+            Some(Failure::Errno(errno)) => Err((*errno).into()),
+            Some(Failure::Unwritable(why)) => Err(io::Error::other(why.clone())),
+        }
+    }
+
+    #[inline]
+    fn put(&mut self, frame: &[u64]) {
+        let Some((stream, room)) = &mut self.open else { return };
+        if stream.at + frame.len() > stream.limit
+            && let Err(errno) = stream.make_room(frame.len(), room)
+        {
+            return self.fail(Failure::Errno(errno));
+        }
+        stream.store(frame);
+    }
+
+    /// What follows would leave a gap, so nothing does.
+    #[cold]
+    fn fail(&mut self, failure: Failure) {
+        self.open = None;
+        self.failed = Some(failure);
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        if let Some((stream, room)) = self.open.take() {
+            room.park(stream);
+        }
+    }
+}
+
+impl Stream {
+    /// An empty one.
+    pub fn new(lane: u32) -> Stream {
+        Stream { lane, chunks: 0, chunk: None, at: 0, limit: 0 }
+    }
+
+    /// Stores a frame; its head comes last and makes it count.
+    #[inline]
+    fn store(&mut self, frame: &[u64]) {
+        let place = self.chunk.as_ref().and_then(|chunk| chunk.words().get(self.at..self.at + frame.len()));
+        if let (Some([first, rest @ ..]), [head, body @ ..]) = (place, frame) {
+            fill(rest, body);
+            first.store(head.to_le(), Ordering::Release);
+            self.at += frame.len();
+        }
+    }
+
+    /// Gets room for a frame of so many words. Half way through a chunk the next one is asked for.
+    #[cold]
+    fn make_room(&mut self, words: usize, room: &Room) -> Result<(), Errno> {
+        let most = self.chunk.as_ref().map_or(0, |chunk| chunk.words().len() - END_WORDS);
+        if self.limit < most {
+            self.limit = most;
+            room.want();
+        }
+        if self.at + words <= most {
+            return Ok(());
+        }
+        let next = room.take((HEADER_WORDS + words + END_WORDS) * WORD)?;
+        let header = Header {
+            session: room.session,
+            offset: next.offset,
+            lane: self.lane,
+            number: self.chunks,
+            bytes: u32::try_from(next.words().len() * WORD).map_err(|_| Errno::EFBIG)?,
+        };
+        write_header(&next, &header);
+        if let Some(chunk) = self.chunk.take() {
+            write_end(&chunk, self.at, Some(next.offset));
+            room.retire(chunk);
+        }
+        let length = next.words().len();
+        (self.at, self.limit) = (HEADER_WORDS, (length / 2).max(HEADER_WORDS + words));
+        (self.chunk, self.chunks) = (Some(next), self.chunks + 1);
+        Ok(())
+    }
+
+    /// Ends the stream. If its last chunk ends at `end` in the file, it is cut to what it has, and where it ends now
+    /// is returned.
+    pub fn end(self, session: u64, end: u64) -> u64 {
+        let Some(chunk) = &self.chunk else { return end };
+        write_end(chunk, self.at, None);
+        let bytes = (chunk.words().len() * WORD) as u64;
+        if chunk.offset + bytes != end {
+            return end;
+        }
+        let used = (((self.at + END_WORDS) * WORD) as u64).next_multiple_of(PAGE);
+        let (offset, lane, number) = (chunk.offset, self.lane, self.chunks - 1);
+        if let Ok(bytes) = u32::try_from(used) {
+            write_header(chunk, &Header { session, offset, lane, number, bytes });
+        }
+        offset + used
+    }
+}
+
+fn fill(places: &[AtomicU64], words: &[u64]) {
+    for (place, word) in places.iter().zip(words) {
+        place.store(word.to_le(), Ordering::Relaxed);
+    }
+}
+
+/// Its last word makes it count.
+fn write_header(chunk: &Mapping, header: &Header) {
+    if let ([rest @ .., last], Some(places)) = (header.words(), chunk.words().get(..HEADER_WORDS)) {
+        fill(places, &rest);
+        places[HEADER_WORDS - 1].store(last.to_le(), Ordering::Release);
+    }
+}
+
+/// There is always room for it.
+fn write_end(chunk: &Mapping, at: usize, next: Option<u64>) {
+    let (end, words) = frame::end(next);
+    if let Some([first, rest @ ..]) = chunk.words().get(at..at + words) {
+        fill(rest, &end[1..]);
+        first.store(end[0].to_le(), Ordering::Release);
+    }
+}

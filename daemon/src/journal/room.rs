@@ -1,0 +1,205 @@
+//! Room in the journal's file: chunks that are there before anything is stored in them, so that a full disk is an error
+//! and not a signal. The next one is made ready in a thread of its own, while the one before is being filled.
+
+use super::lane::Stream;
+use super::mapping::Mapping;
+use blkstay_engine::journal::chunk::PAGE;
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, Flock, fallocate};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// The first chunk of a session: of a daemon that does little, the only one.
+const CHUNK_BYTES_MIN: u64 = 64 << 10;
+
+/// The longest, unless a record needs more.
+const CHUNK_BYTES_MAX: u64 = 1 << 20;
+
+/// Where chunks come from.
+#[derive(Debug)]
+pub struct Room {
+    file: Flock<File>,
+    /// Where in the file this session begins: its name.
+    pub session: u64,
+    /// Where in the file the next chunk begins. Held while the file is made longer.
+    end: Mutex<u64>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// A chunk for whoever is the next that needs one.
+    spare: Option<Mapping>,
+    /// Whether one is asked for.
+    wanted: bool,
+    /// Whether one is being made.
+    making: bool,
+    /// Chunks that are full.
+    retired: Vec<Mapping>,
+    /// Where the last chunk ends that was given out.
+    used: u64,
+    /// Streams that nobody writes.
+    parked: Vec<Stream>,
+    /// How many lanes there have been.
+    lanes: u32,
+    /// How many of them somebody writes.
+    out: u32,
+    closed: bool,
+}
+
+impl Room {
+    /// Room in that file from `end` on; a thread is started that makes it ready.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn new(file: Flock<File>, end: u64) -> std::io::Result<Arc<Room>> {
+        let state = Mutex::new(State { used: end, ..State::default() });
+        let room =
+            Arc::new(Room { file, session: end, end: Mutex::new(end), state, changed: Condvar::new() });
+        let helped = room.clone();
+        std::thread::Builder::new().name("journal".into()).spawn(move || helped.help())?;
+        Ok(room)
+    }
+
+    /// A stream that nobody writes: the first one ever is lane 0, and is not given out again.
+    pub fn stream(&self) -> Option<Stream> {
+        let mut state = self.state();
+        if state.closed {
+            return None;
+        }
+        state.out += 1;
+        let parked = state.parked.iter().position(|stream| stream.lane > 0);
+        Some(match parked {
+            Some(parked) => state.parked.swap_remove(parked),
+            None => {
+                state.lanes += 1;
+                Stream::new(state.lanes - 1)
+            }
+        })
+    }
+
+    /// Takes back a stream.
+    pub fn park(&self, stream: Stream) {
+        let mut state = self.state();
+        state.parked.push(stream);
+        state.out -= 1;
+        if state.closed {
+            self.finish(&mut state);
+        }
+    }
+
+    /// Asks for a chunk to be made ready.
+    pub fn want(&self) {
+        self.state().wanted = true;
+        self.changed.notify_one();
+    }
+
+    /// A chunk with at least so many bytes.
+    ///
+    /// # Errors
+    /// Why the file cannot be made longer.
+    pub fn take(&self, bytes: usize) -> Result<Mapping, Errno> {
+        let mut state = self.state();
+        let spare = state.spare.take_if(|spare| spare.words().len() * size_of::<u64>() >= bytes);
+        drop(state);
+        let chunk = spare.map_or_else(|| self.make(bytes), Ok)?;
+        let end = chunk.offset + (chunk.words().len() * size_of::<u64>()) as u64;
+        state = self.state();
+        state.used = state.used.max(end);
+        Ok(chunk)
+    }
+
+    /// Takes a chunk that is full.
+    pub fn retire(&self, chunk: Mapping) {
+        self.state().retired.push(chunk);
+        self.changed.notify_one();
+    }
+
+    /// Ends every stream that nobody writes, and each other one once nobody does.
+    pub fn close(&self) {
+        let mut state = self.state();
+        state.closed = true;
+        state.spare = None;
+        self.finish(&mut state);
+        self.changed.notify_one();
+    }
+
+    /// Ends what nobody writes; behind the last chunk nothing is left when that is all.
+    fn finish(&self, state: &mut State) {
+        let mut parked = std::mem::take(&mut state.parked);
+        while let Some(stream) = parked.pop() {
+            state.used = stream.end(self.session, state.used);
+        }
+        if state.out == 0 && !state.making {
+            // It is good without this, too: what follows is zeros.
+            let _ = self.file.set_len(state.used);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the file longer. On a disk that is nearly full a chunk is shorter, down to what is needed.
+    fn make(&self, needed: usize) -> Result<Mapping, Errno> {
+        let needed = (needed as u64).next_multiple_of(PAGE).max(PAGE);
+        let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let usual = (*end - self.session).next_power_of_two() / 4;
+        let mut bytes = usual.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX).max(needed);
+        while let Err(errno) = self.reserve(*end, bytes) {
+            let is_full = matches!(errno, Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG);
+            if !is_full || bytes == needed {
+                return Err(errno);
+            }
+            bytes = (bytes / 2).next_multiple_of(PAGE).max(needed);
+        }
+        let offset = *end;
+        *end += bytes;
+        drop(end);
+        Mapping::new(&self.file, offset, usize::try_from(bytes).map_err(|_| Errno::EFBIG)?)
+    }
+
+    /// Makes sure that the file has those bytes, and that the disk has room for them.
+    fn reserve(&self, offset: u64, bytes: u64) -> Result<(), Errno> {
+        let signed = |number: u64| i64::try_from(number).map_err(|_| Errno::EFBIG);
+        loop {
+            return match fallocate(&*self.file, FallocateFlags::empty(), signed(offset)?, signed(bytes)?) {
+                Err(Errno::EINTR) => continue,
+                Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => self.write_zeros(offset, bytes),
+                reserved => reserved,
+            };
+        }
+    }
+
+    fn write_zeros(&self, offset: u64, bytes: u64) -> Result<(), Errno> {
+        for page in 0..bytes / PAGE {
+            let written = self.file.write_all_at(&[0; PAGE as usize], offset + page * PAGE);
+            written.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+        }
+        Ok(())
+    }
+
+    /// Makes chunks ready and unmaps full ones, until the journal is closed.
+    fn help(&self) {
+        let mut state = self.state();
+        while !state.closed {
+            let full = std::mem::take(&mut state.retired);
+            let make = state.wanted && state.spare.is_none();
+            (state.wanted, state.making) = (false, make);
+            if full.is_empty() && !make {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            drop(state);
+            // If there is no room, whoever needs it finds that out, and why.
+            let made = make.then(|| self.make(0).ok()).flatten();
+            drop(full);
+            state = self.state();
+            (state.making, state.spare) = (false, made.or(state.spare.take()));
+        }
+        state.spare = None;
+        self.finish(&mut state);
+    }
+}
