@@ -10,7 +10,7 @@ use std::str::FromStr;
 pub struct Spec {
     /// Where its bytes are.
     pub image: ImageSpec,
-    /// It is never written, and may have other readers.
+    /// A file is not opened for writing, and may have other readers. It is the front end that refuses writes.
     pub read_only: bool,
     /// Go past the host's page cache.
     pub direct: bool,

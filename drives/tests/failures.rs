@@ -92,39 +92,6 @@ fn a_commit_that_found_no_room_can_be_repeated() {
     });
 }
 
-/// Refuses io_uring to the calling thread, as containers do.
-fn refuse_io_uring() {
-    let step = |code: u32, k, jt, jf| libc::sock_filter { code: code as u16, jt, jf, k };
-    let mut program = [
-        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_io_uring_setup as u32, 0, 1),
-        step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32, 0, 0),
-        step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
-    ];
-    let filter = libc::sock_fprog { len: 4, filter: program.as_mut_ptr() };
-    // SAFETY: the program is four steps that end; it concerns this thread.
-    unsafe {
-        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &filter), 0);
-    }
-}
-
-#[test]
-fn where_io_uring_is_refused_threads_serve_and_it_is_said() {
-    let thread = std::thread::spawn(|| {
-        refuse_io_uring();
-        let directory = directory();
-        let spec = file(&directory.path().join("disk"), &[7; 4096]);
-        let demanded = open::<Asked>(&Spec { aio: Aio::Uring, ..spec.clone() });
-        assert!(format!("{:#}", demanded.err().unwrap()).contains("serve the image by threads"));
-        let opened = open(&spec).unwrap();
-        assert!(opened.note.unwrap().starts_with("io_uring is refused here (Operation not permitted"));
-        one(&opened.drive, Asked::write(512, &[9; 512])).0.unwrap();
-        assert_eq!(one(&opened.drive, Asked::read(512..1024)).1.content(), [9; 512]);
-    });
-    thread.join().unwrap();
-}
-
 #[test]
 fn what_cannot_be_served_is_refused_with_advice() {
     let directory = directory();

@@ -9,7 +9,7 @@ const SECTOR: u64 = 512;
 const SECTORS: usize = 600;
 const LANES: usize = 3;
 const DEPTH: usize = 40;
-const ROUNDS: usize = 600;
+const ROUNDS: usize = 400;
 
 /// What a lane knows about its sectors: every third, so that lanes share every block of an overlay.
 struct Lane<'a> {

@@ -129,7 +129,11 @@ impl<R: Request, M: Media> Drive<R> for Threads<R, M> {
     fn submit(&self, lane: usize, requests: &mut Vec<R>, ended: &mut Vec<Ended<R>>) {
         let mut segments = ROOM.take();
         let patience = if self.shared.media.is_swift() { Patience::Blocks } else { Patience::Now };
-        for request in requests.drain(..) {
+        let mut requests = requests.drain(..);
+        while let Some(request) = requests.next() {
+            if let Some(next) = requests.as_slice().first() {
+                self.shared.media.soon(next.range().start);
+            }
             match carry_out(&self.shared.media, &request, &mut segments, patience) {
                 Err(error) if patience == Patience::Now && error.kind() == io::ErrorKind::WouldBlock => {
                     ended.extend(self.hand_over(lane, request));

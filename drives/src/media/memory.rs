@@ -7,15 +7,18 @@ use crate::segments::clear_memory;
 use std::io;
 use std::ops::Range;
 use std::ptr;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Room for growing is reserved up to this; addresses are all that it takes.
 const RESERVED: u64 = 1 << 44;
 
 /// What the kernel gives and takes back.
 const PAGE: u64 = 4096;
+
+/// The lines of the processor's cache that are fetched ahead of a request.
+#[cfg(target_arch = "x86_64")]
+const FETCHED: usize = 4;
 
 /// Anonymous memory of the process: nothing is behind it that could fail under an access.
 pub struct Memory {
@@ -90,6 +93,20 @@ impl Drop for Memory {
 impl Media for Memory {
     fn is_swift(&self) -> bool {
         true
+    }
+
+    /// Fetches the first bytes, and with them the way to their page: of a copy from memory that is not in the cache
+    /// more than a quarter goes into waiting for these.
+    fn soon(&self, offset: u64) {
+        #[cfg(target_arch = "x86_64")]
+        if offset < self.bytes() {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            for line in 0..FETCHED {
+                let at = self.start.wrapping_add(offset as usize + line * 64);
+                // SAFETY: a prefetch of any address is harmless.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast_const().cast()) };
+            }
+        }
     }
 
     fn read(&self, into: &mut Segments, offset: u64, _: Patience) -> io::Result<()> {

@@ -24,6 +24,8 @@ pub enum Patience {
 pub trait Media: Send + Sync + 'static {
     /// Whether nothing here waits for anything slower than memory, whatever the patience.
     fn is_swift(&self) -> bool;
+    /// The next request is about this place: a hint, for what is far away in memory.
+    fn soon(&self, _offset: u64) {}
     /// Fills the segments from `offset` on.
     fn read(&self, into: &mut Segments, offset: u64, patience: Patience) -> io::Result<()>;
     /// Stores the segments from `offset` on; `durable`: for ever.

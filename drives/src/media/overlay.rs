@@ -117,6 +117,10 @@ impl Media for Overlay {
         self.base.is_swift() && self.top.is_swift()
     }
 
+    fn soon(&self, offset: u64) {
+        self.top.soon(offset);
+    }
+
     fn read(&self, into: &mut Segments, offset: u64, patience: Patience) -> io::Result<()> {
         let range = offset..end_of(offset, into.bytes());
         if range.end > self.bytes() {

@@ -18,8 +18,12 @@ const TMPFS: u64 = 0x0102_1994;
 /// The longest buffer that unaligned data goes through.
 const BOUNCE: u64 = 1 << 20;
 
-/// `preadv2` or `pwritev2`.
-type Vectored = unsafe extern "C" fn(i32, *const libc::iovec, i32, libc::off_t, i32) -> isize;
+/// Which way data goes, and how (`RWF_…`, preadv2(2)).
+#[derive(Clone, Copy)]
+enum Way {
+    In(i32),
+    Out(i32),
+}
 
 /// A file, or a device, that holds a disk.
 pub struct Raw {
@@ -61,19 +65,9 @@ impl Raw {
     }
 
     /// Moves all segments; `offset` is where the first is in the file.
-    fn transfer(
-        &self,
-        segments: &mut Segments,
-        mut offset: u64,
-        call: Vectored,
-        flags: i32,
-    ) -> io::Result<()> {
+    fn transfer(&self, segments: &mut Segments, mut offset: u64, way: Way) -> io::Result<()> {
         while segments.bytes() > 0 {
-            let vectors = segments.vectors();
-            let (count, at) = (vectors.len() as i32, offset as libc::off_t);
-            // SAFETY: the vectors are valid memory (`Segments::push`), which the kernel, like the guest, may change at
-            // any time without breaking a Rust value.
-            match unsafe { call(self.file.as_raw_fd(), vectors.as_ptr(), count, at, flags) } {
+            match self.call(segments.vectors(), offset, way) {
                 moved @ 1.. => {
                     offset += moved as u64;
                     segments.advance(moved as u64);
@@ -93,16 +87,29 @@ impl Raw {
         Ok(())
     }
 
+    /// One call for as much as it moves; a single piece has calls of its own, which are cheaper.
+    fn call(&self, vectors: &[libc::iovec], offset: u64, way: Way) -> isize {
+        let (file, at, offset) = (self.file.as_raw_fd(), vectors.as_ptr(), offset as libc::off_t);
+        let count = vectors.len() as i32;
+        // SAFETY: the vectors are valid memory (`Segments::push`), which the kernel, like the guest, may change at
+        // any time without breaking a Rust value.
+        unsafe {
+            match (way, vectors) {
+                (Way::In(0), [one]) => libc::pread(file, one.iov_base, one.iov_len, offset),
+                (Way::Out(0), [one]) => libc::pwrite(file, one.iov_base, one.iov_len, offset),
+                (Way::In(flags), _) => libc::preadv2(file, at, count, offset, flags),
+                (Way::Out(flags), _) => libc::pwritev2(file, at, count, offset, flags),
+            }
+        }
+    }
+
     /// Reads if the page cache has everything.
     fn read_cached(&self, into: &mut Segments, offset: u64) -> io::Result<()> {
         if self.direct.is_some() || !self.can_say.load(Ordering::Relaxed) {
             return Err(would_block());
         }
-        let (vectors, wanted) = (into.vectors(), into.bytes());
-        let (count, at) = (vectors.len() as i32, offset as libc::off_t);
-        // SAFETY: as in `transfer`.
-        let moved =
-            unsafe { libc::preadv2(self.file.as_raw_fd(), vectors.as_ptr(), count, at, libc::RWF_NOWAIT) };
+        let wanted = into.bytes();
+        let moved = self.call(into.vectors(), offset, Way::In(libc::RWF_NOWAIT));
         if moved == wanted as isize {
             return Ok(());
         }
@@ -121,7 +128,7 @@ impl Raw {
             let wanted = into.bytes().min(BOUNCE);
             let length = (before + wanted).next_multiple_of(unit);
             let mut bounce = Bounce::new(length as usize);
-            with_buffer(bounce.bytes(), |all| self.transfer(all, offset - before, libc::preadv2, 0))?;
+            with_buffer(bounce.bytes(), |all| self.transfer(all, offset - before, Way::In(0)))?;
             into.fill_from(&bounce.bytes()[before as usize..][..wanted as usize]);
             offset += wanted;
         }
@@ -137,7 +144,7 @@ impl Raw {
             let mut bounce = Bounce::new(from.bytes().min(BOUNCE) as usize);
             from.drain_into(bounce.bytes());
             let length = bounce.bytes().len() as u64;
-            with_buffer(bounce.bytes(), |all| self.transfer(all, offset, libc::pwritev2, flags))?;
+            with_buffer(bounce.bytes(), |all| self.transfer(all, offset, Way::Out(flags)))?;
             offset += length;
         }
         Ok(())
@@ -155,7 +162,7 @@ impl Media for Raw {
         }
         match self.direct {
             Some(align) if !self.fits(into, offset) => self.read_bounced(into, offset, align),
-            _ => self.transfer(into, offset, libc::preadv2, 0),
+            _ => self.transfer(into, offset, Way::In(0)),
         }
     }
 
@@ -168,7 +175,7 @@ impl Media for Raw {
             Some(align) if !self.fits(from, offset) => {
                 self.write_bounced(from, offset, align.offset as u64, flags)
             }
-            _ => self.transfer(from, offset, libc::pwritev2, flags),
+            _ => self.transfer(from, offset, Way::Out(flags)),
         }
     }
 
