@@ -5,6 +5,7 @@
 
 mod counted;
 mod delay;
+mod disk;
 mod event;
 mod figure;
 mod held;
@@ -38,6 +39,9 @@ struct Cli {
     /// Measure a tenth as long: to see that it works, not for figures
     #[arg(long)]
     quick: bool,
+
+    #[command(flatten)]
+    disk: disk::Choice,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -50,12 +54,15 @@ enum Part {
     Event,
     /// Many requests held at once: memory, order and time of their release
     Held,
+    /// As a disk beside qemu-storage-daemon: throughput, CPU time, latency
+    Disk,
 }
 
 /// How long and where to measure.
 struct Plan<'p> {
     directory: &'p Path,
     quick: bool,
+    disk: &'p disk::Choice,
 }
 
 /// How often something is measured until others leave the machine alone, and what counts as that, in CPUs.
@@ -98,7 +105,7 @@ fn main() -> Result<()> {
     let cannot_write = || format!("cannot write {}", cli.json.display());
     let file = std::fs::File::create(&cli.json).with_context(cannot_write)?;
     let directory = if cli.directory.is_dir() { cli.directory.clone() } else { std::env::temp_dir() };
-    let plan = Plan { directory: &directory, quick: cli.quick };
+    let plan = Plan { directory: &directory, quick: cli.quick, disk: &cli.disk };
     let parts = if cli.parts.is_empty() { Part::value_variants() } else { &cli.parts };
     let mut report = Report { machine: machine::Machine::seen(), tables: Vec::new() };
     println!("{}", report.machine);
@@ -108,6 +115,7 @@ fn main() -> Result<()> {
             Part::Delay => delay::measure,
             Part::Event => event::measure,
             Part::Held => held::measure,
+            Part::Disk => disk::measure,
         };
         for table in measure(&plan)? {
             println!("\n{table}");
