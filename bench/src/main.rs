@@ -13,11 +13,13 @@ mod load;
 mod machine;
 mod matching;
 mod pin;
+mod report;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Parser, ValueEnum};
-use figure::Table;
-use serde::Serialize;
+use machine::Machine;
+use report::Report;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Measures blkstay against its bounds, with the `blkstayd` that is built beside it or in `$BLKSTAY_BIN_DIR`.
@@ -28,7 +30,7 @@ struct Cli {
     #[arg(value_enum)]
     parts: Vec<Part>,
 
-    /// File that the figures are written to, as JSON
+    /// File that the figures are written to, as JSON, beside those of parts that are not measured now
     #[arg(long, value_name = "PATH", default_value = "target/bench.json")]
     json: PathBuf,
 
@@ -56,6 +58,12 @@ enum Part {
     Held,
     /// As a disk beside qemu-storage-daemon: throughput, CPU time, latency
     Disk,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.to_possible_value().as_ref().map_or("", |value| value.get_name()))
+    }
 }
 
 /// How long and where to measure.
@@ -91,24 +99,14 @@ impl Plan<'_> {
     }
 }
 
-#[derive(Serialize)]
-struct Report {
-    machine: machine::Machine,
-    tables: Vec<Table>,
-}
-
 fn main() -> Result<()> {
     let cli = Cli::parse();
-    if let Some(parent) = cli.json.parent() {
-        std::fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
-    }
-    let cannot_write = || format!("cannot write {}", cli.json.display());
-    let file = std::fs::File::create(&cli.json).with_context(cannot_write)?;
+    let mut report = Report::at(&cli.json)?;
+    let machine = Machine::seen();
     let directory = if cli.directory.is_dir() { cli.directory.clone() } else { std::env::temp_dir() };
     let plan = Plan { directory: &directory, quick: cli.quick, disk: &cli.disk };
     let parts = if cli.parts.is_empty() { Part::value_variants() } else { &cli.parts };
-    let mut report = Report { machine: machine::Machine::seen(), tables: Vec::new() };
-    println!("{}", report.machine);
+    println!("{machine}");
     for part in parts {
         let measure = match part {
             Part::Matching => matching::measure,
@@ -117,12 +115,10 @@ fn main() -> Result<()> {
             Part::Held => held::measure,
             Part::Disk => disk::measure,
         };
-        for table in measure(&plan)? {
-            println!("\n{table}");
-            report.tables.push(table);
-        }
+        let tables = measure(&plan)?;
+        tables.iter().for_each(|table| println!("\n{table}"));
+        report.set(&part.to_string(), &machine, &tables)?;
     }
-    serde_json::to_writer_pretty(file, &report)?;
     println!("\nwritten to {}", cli.json.display());
     Ok(())
 }
