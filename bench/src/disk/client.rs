@@ -1,5 +1,6 @@
 //! The client: a guest that does nothing but random reads or writes of 4 KiB, so many at a time.
 
+use super::connection::{negotiate, start};
 use super::ring::{BLOCK, Op, Ring};
 use super::shared::Shared;
 use crate::figure::Times;
@@ -7,24 +8,19 @@ use anyhow::{Context, Result, bail, ensure};
 use blkstay_tests::random::Random;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use vhost::vhost_user::message::{VhostUserHeaderFlag, VhostUserProtocolFeatures, VhostUserVirtioFeatures};
-use vhost::vhost_user::{Frontend, VhostUserFrontend};
-use vhost::{VhostBackend, VringConfigData};
-use virtio_bindings::virtio_blk::VIRTIO_BLK_F_MQ;
-use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
-use virtio_bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
+use vhost::VhostBackend;
+use vhost::vhost_user::Frontend;
 use vmm_sys_util::eventfd::EventFd;
 
 /// Longest that nothing may happen.
 const PATIENCE_MS: u16 = 20_000;
-const PATIENCE: Duration = Duration::from_millis(PATIENCE_MS as u64);
+pub const PATIENCE: Duration = Duration::from_millis(PATIENCE_MS as u64);
 
 /// How often a client that polls finds nothing before it looks at the clock.
-const POLLS: u32 = 256;
+const POLLS: u64 = 256;
 
 /// How a client learns that a request is through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +53,20 @@ pub struct Disk {
     pub stamped: bool,
 }
 
+/// How often a client looked at its queues.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Turns {
+    all: u64,
+    in_vain: u64,
+}
+
+impl Turns {
+    /// The share of them that were in vain, 0 to 1.
+    pub fn in_vain(self) -> f64 {
+        self.in_vain as f64 / self.all.max(1) as f64
+    }
+}
+
 /// A connected client with requests under way.
 pub struct Client {
     load: Load,
@@ -70,6 +80,8 @@ pub struct Client {
     offered: Vec<Instant>,
     /// How long requests took: of one at a time alone, for the clock costs time itself.
     pub times: Option<Times>,
+    /// How often it looked at all queues, and how often in vain: near 0, it is the client that limits the throughput.
+    pub turns: Turns,
     _frontend: Frontend,
 }
 
@@ -100,8 +112,19 @@ impl Client {
         let times = (slots == 1).then(Times::new).transpose()?;
         let (blocks, offered) = (vec![0; slots], vec![Instant::now(); slots]);
         let random = Random::new(1);
-        let mut client =
-            Client { load, disk, rings, kicks, call, random, blocks, offered, times, _frontend: frontend };
+        let mut client = Client {
+            load,
+            disk,
+            rings,
+            kicks,
+            call,
+            random,
+            blocks,
+            offered,
+            times,
+            turns: Turns::default(),
+            _frontend: frontend,
+        };
         client.begin()?;
         Ok(client)
     }
@@ -147,21 +170,22 @@ impl Client {
     /// A request failed, read what is not its block's, or nothing happened for 20 s.
     pub fn work(&mut self, duration: Duration) -> Result<u64> {
         let started = Instant::now();
-        let (mut done, mut idle, mut last) = (0, 0, started);
+        let (mut done, mut last) = (0, started);
         loop {
             let mut now = 0;
             for queue in 0..self.rings.len() {
                 now += self.turn(queue)?;
             }
             done += now;
+            self.turns.all += 1;
+            self.turns.in_vain += u64::from(now == 0);
             if now == 0 && self.load.waits == Waits::Events {
                 self.sleep()?;
                 continue;
             }
             if now == 0 {
                 std::hint::spin_loop();
-                idle += 1;
-                if idle % POLLS != 0 {
+                if !self.turns.in_vain.is_multiple_of(POLLS) {
                     continue;
                 }
             }
@@ -224,47 +248,58 @@ impl Client {
     }
 }
 
-fn negotiate(socket: &Path, queues: u16) -> Result<Frontend> {
-    let stream =
-        UnixStream::connect(socket).with_context(|| format!("cannot connect to {}", socket.display()))?;
-    stream.set_read_timeout(Some(PATIENCE)).context("a timeout for the server's answers")?;
-    let mut frontend = Frontend::from_stream(stream, u64::from(queues));
-    frontend.set_owner().context("SET_OWNER")?;
-    let offered = frontend.get_features().context("GET_FEATURES")?;
-    let protocol = VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
-    let needed = protocol | 1 << VIRTIO_F_VERSION_1 | 1 << VIRTIO_RING_F_EVENT_IDX;
-    ensure!(offered & needed == needed, "the server offers {offered:#x}, which lacks some of {needed:#x}");
-    let offered_protocol = frontend.get_protocol_features().context("GET_PROTOCOL_FEATURES")?;
-    let wanted = VhostUserProtocolFeatures::MQ | VhostUserProtocolFeatures::REPLY_ACK;
-    frontend.set_protocol_features(offered_protocol & wanted).context("SET_PROTOCOL_FEATURES")?;
-    frontend.set_hdr_flags(VhostUserHeaderFlag::NEED_REPLY);
-    let several = if queues > 1 { 1 << VIRTIO_BLK_F_MQ } else { 0 };
-    frontend.set_features(offered & (needed | several)).context("SET_FEATURES")?;
-    Ok(frontend)
-}
+#[cfg(test)]
+mod tests {
+    use super::super::image::{Image, Place};
+    use super::*;
+    use blkstay_tests::daemon::Recipe;
 
-fn start(
-    frontend: &mut Frontend,
-    index: usize,
-    ring: &Ring,
-    size: u16,
-    kick: &EventFd,
-    call: &EventFd,
-) -> Result<()> {
-    let [desc_table_addr, avail_ring_addr, used_ring_addr] = ring.addresses();
-    let place = VringConfigData {
-        queue_max_size: size,
-        queue_size: size,
-        flags: 0,
-        desc_table_addr,
-        used_ring_addr,
-        avail_ring_addr,
-        log_addr: None,
-    };
-    frontend.set_vring_num(index, size).context("SET_VRING_NUM")?;
-    frontend.set_vring_addr(index, &place).context("SET_VRING_ADDR")?;
-    frontend.set_vring_base(index, 0).context("SET_VRING_BASE")?;
-    frontend.set_vring_call(index, call).context("SET_VRING_CALL")?;
-    frontend.set_vring_kick(index, kick).context("SET_VRING_KICK")?;
-    frontend.set_vring_enable(index, true).context("SET_VRING_ENABLE")
+    const LOAD: Load = Load { op: Op::Read, depth: 32, queues: 2, waits: Waits::Events };
+    const SHORT: Duration = Duration::from_millis(20);
+
+    fn stamped() -> (Image, std::path::PathBuf) {
+        let image = Image::file(&std::env::temp_dir(), 1 << 20, false).expect("an image");
+        let Place::File { path, .. } = image.place.clone() else { unreachable!("it is a file") };
+        (image, path)
+    }
+
+    #[test]
+    fn each_block_that_is_read_is_the_one_that_was_asked_for() {
+        let (image, path) = stamped();
+        let daemon = Recipe::new().image(&path).start();
+        for waits in [Waits::Events, Waits::Polls] {
+            let mut client =
+                Client::connect(&daemon.socket, Load { waits, ..LOAD }, image.disk()).expect("connected");
+            assert!(client.work(SHORT).expect("good reads") > 0);
+        }
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let (image, path) = stamped();
+        let daemon = Recipe::new().image(&path).start();
+        for op in [Op::Write, Op::Read] {
+            let mut client =
+                Client::connect(&daemon.socket, Load { op, ..LOAD }, image.disk()).expect("connected");
+            client.work(SHORT).expect("good requests");
+        }
+    }
+
+    #[test]
+    fn a_block_that_is_another_ones_is_noticed() {
+        let daemon = Recipe::new().start();
+        let disk = Disk { blocks: 256, stamped: true };
+        let mut client = Client::connect(&daemon.socket, LOAD, disk).expect("connected");
+        let error = client.work(SHORT).expect_err("the disk has random bytes");
+        assert!(error.to_string().contains("returned what begins like block"), "{error}");
+    }
+
+    #[test]
+    fn a_request_that_fails_is_noticed() {
+        let daemon = Recipe::new().start();
+        let beyond = Disk { blocks: 1 << 30, stamped: false };
+        let mut client = Client::connect(&daemon.socket, LOAD, beyond).expect("connected");
+        let error = client.work(SHORT).expect_err("the disk has 256 blocks");
+        assert!(error.to_string().ends_with("ended with status 1"), "{error}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Several contestants under the same load, by turns.
 
-use super::client::{Client, Load};
+use super::client::{Client, Load, Turns};
 use super::contestant::{Contestant, Programs, Served};
 use super::image::Image;
 use super::server::Server;
@@ -44,6 +44,8 @@ struct Run {
     cpu_ns: f64,
     /// CPUs that somebody else had meanwhile.
     others: f64,
+    /// Share of the client's looks at its queues that were in vain.
+    in_vain: f64,
     times: Option<Times>,
 }
 
@@ -58,6 +60,8 @@ pub struct Score {
     pub cpu_ns: f64,
     /// CPUs that somebody else had meanwhile.
     pub others: f64,
+    /// Share of the client's looks at its queues that were in vain.
+    pub in_vain: f64,
     /// How long requests took, one at a time, in microseconds: half of them at most, and 99 % of them.
     pub latency_us: Option<[f64; 2]>,
 }
@@ -76,6 +80,7 @@ impl Score {
             iops_range: [speeds.clone().fold(f64::INFINITY, f64::min), speeds.fold(0.0, f64::max)],
             cpu_ns: over(&|run| run.cpu_ns),
             others: over(&|run| run.others),
+            in_vain: over(&|run| run.in_vain),
             latency_us: quantile(0.5).zip(quantile(0.99)).map(<[f64; 2]>::from),
         }
     }
@@ -105,6 +110,7 @@ fn run(hall: &Hall, image: &Image, entry: Entry) -> Result<Run> {
     let server = contestant.start(hall.programs, served, hall.within, pinned, Server::start)?;
     let mut client = Client::connect(&server.socket(), load, image.disk())?;
     client.work(hall.warm_up)?;
+    client.turns = Turns::default();
     if client.times.is_some() {
         client.times = Some(Times::new()?);
     }
@@ -114,5 +120,6 @@ fn run(hall: &Hall, image: &Image, entry: Entry) -> Result<Run> {
     let (elapsed, spent) = (started.elapsed(), server.cpu_ns().saturating_sub(spent));
     let others = others.cpus();
     let times = client.times.take();
-    Ok(Run { iops: done / elapsed.as_secs_f64(), cpu_ns: spent as f64 / done.max(1.0), others, times })
+    let (iops, cpu_ns) = (done / elapsed.as_secs_f64(), spent as f64 / done.max(1.0));
+    Ok(Run { iops, cpu_ns, others, in_vain: client.turns.in_vain(), times })
 }

@@ -1,6 +1,7 @@
 //! `blkstayd` as a disk, beside `qemu-storage-daemon`: same client, same image, by turns.
 
 mod client;
+mod connection;
 mod contest;
 mod contestant;
 mod image;
@@ -150,6 +151,7 @@ fn detail(score: &Score) -> Vec<Figure> {
         Figure::new("fastest", fastest, "/s"),
         Figure::new("CPU/request", score.cpu_ns, "ns"),
         Figure::new("others' CPUs", score.others, ""),
+        Figure::new("client in vain", score.in_vain * 100.0, "%"),
     ];
     if let Some([half, most]) = score.latency_us {
         figures.extend([Figure::new("p50", half, "µs"), Figure::new("p99", most, "µs")]);
