@@ -4,6 +4,7 @@ mod client;
 mod connection;
 mod contest;
 mod contestant;
+pub mod guest;
 mod image;
 mod ring;
 mod rows;
@@ -50,13 +51,14 @@ pub fn measure(plan: &Plan) -> Result<Vec<Table>> {
     let warm_up = measured / 5;
     let hall = Hall { programs: &programs, within: plan.directory, warm_up, measured };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let chosen = |row: &Row| choice.rows.is_empty() || choice.rows.contains(&row.rows);
-    let rows: Vec<Row> = rows::all(cores).into_iter().filter(chosen).collect();
+    let has = |rows: Rows| choice.rows.is_empty() || choice.rows.contains(&rows);
+    let rows: Vec<Row> = rows::all(cores).into_iter().filter(|row| has(row.rows)).collect();
     let (mut lines, mut details) = (Vec::new(), Vec::new());
     pin::to_last_cpu(|| -> Result<()> {
         for drive in [Drive::Null, Drive::Tmpfs, Drive::Disk] {
             let here: Vec<&Row> = rows.iter().filter(|row| row.drive == drive).collect();
-            if here.is_empty() {
+            let guests = drive == Drive::Tmpfs && has(Rows::Guest);
+            if here.is_empty() && !guests {
                 continue;
             }
             let image = image_of(drive, plan)?;
@@ -65,6 +67,11 @@ pub fn measure(plan: &Plan) -> Result<Vec<Table>> {
                 let (line, detail) = compare(&hall, &image, row);
                 lines.push(line);
                 details.extend(detail);
+            }
+            if guests {
+                lines.extend(guest::measure(&hall, &image).unwrap_or_else(|error| {
+                    vec![Line::new("in a guest".to_owned(), Vec::new()).note(format!("{error:#}"))]
+                }));
             }
         }
         Ok(())

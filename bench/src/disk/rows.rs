@@ -24,6 +24,8 @@ pub enum Rows {
     Queues,
     /// A policy that has nothing to do beside none
     Policy,
+    /// A file in memory, from within a guest
+    Guest,
 }
 
 /// Where the bytes are.
