@@ -78,7 +78,9 @@ pub fn measure(plan: &Plan) -> Result<Vec<Table>> {
     })?;
     let each = format!("4 KiB at random, medians of {ROUNDS} runs of {measured:?} by turns");
     let title = format!("Disk: blkstayd beside {} ({each})", programs.storage_daemon());
-    Ok(vec![Table { title, rows: lines }, Table { title: "Disk: each contestant".to_owned(), rows: details }])
+    let details = Table { title: "Disk: each contestant".to_owned(), rows: details };
+    let tables = [Table { title, rows: lines }, details];
+    Ok(tables.into_iter().filter(|table| !table.rows.is_empty()).collect())
 }
 
 fn image_of(drive: Drive, plan: &Plan) -> Result<Image> {
