@@ -3,10 +3,10 @@
 CARGO ?= cargo
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 
-.PHONY: help demo test build setup lint bench fuzz clean
+.PHONY: help demo test build setup setup-bench lint bench fuzz clean
 
 help: ## Say what can be made
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: build ## Open the ext4 race on a stock kernel, and see a later kernel close it
 	@scripts/demo
@@ -26,7 +26,10 @@ lint: setup ## Check the formatting and run clippy, where the toolchain has them
 	then $(CARGO) clippy --release --workspace --all-targets --locked -- --deny warnings; \
 	else echo "no clippy here: skipped"; fi
 
-bench: build ## Measure precision, matching and memory against their bounds; nothing fails by being slow
+setup-bench: ## The same, and qemu-storage-daemon to measure beside
+	@scripts/setup bench
+
+bench: setup-bench build ## Measure precision, matching, memory and speed against their bounds; nothing fails by being slow
 	$(CARGO) run --release --locked -p blkstay-bench
 
 fuzz: setup ## Throw millions of broken policies, calls and journals at what reads them (FUZZ_RUNS, FUZZ_SEED)

@@ -67,7 +67,7 @@ fn one(plan: &Plan, delay: Duration, depth: u16, busy: bool) -> Result<(Row, f64
         Figure::new("early", early as f64, "").bound(Bound::AtMost(0.0)),
         Figure::new("timer's CPU", spent * 100.0, "%"),
     ];
-    Ok((Row { what, figures }, others))
+    Ok((Row::new(what, figures), others))
 }
 
 /// How late each request was seen, and how many were early.

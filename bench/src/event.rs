@@ -78,7 +78,7 @@ fn one(plan: &Plan) -> Result<(Row, f64)> {
         Figure::new("with the socket, p50", whole.quantile_us(0.5), "µs"),
         Figure::new("with the socket, p99", whole.quantile_us(0.99), "µs"),
     ];
-    Ok((Row { what: "one request".to_owned(), figures }, others))
+    Ok((Row::new("one request".to_owned(), figures), others))
 }
 
 /// Spins until it is so, and fails if that never comes.

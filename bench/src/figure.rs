@@ -61,8 +61,23 @@ impl fmt::Display for Figure {
 pub struct Row {
     /// What was measured.
     pub what: String,
-    /// The figures.
+    /// The figures; fewer than other rows have if something could not be measured.
     pub figures: Vec<Figure>,
+    /// What else there is to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+impl Row {
+    /// A row without a note.
+    pub fn new(what: String, figures: Vec<Figure>) -> Row {
+        Row { what, figures, note: None }
+    }
+
+    /// The same with a note.
+    pub fn note(self, note: String) -> Row {
+        Row { note: Some(note), ..self }
+    }
 }
 
 /// A table of figures.
@@ -76,8 +91,8 @@ pub struct Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names =
-            self.rows.first().map_or(Vec::new(), |row| row.figures.iter().map(|one| one.name).collect());
+        let fullest = self.rows.iter().rev().max_by_key(|row| row.figures.len());
+        let names = fullest.map_or(Vec::new(), |row| row.figures.iter().map(|one| one.name).collect());
         let head = std::iter::once(String::new()).chain(names.into_iter().map(str::to_owned)).collect();
         let cells = |row: &Row| {
             let figures = row.figures.iter().map(Figure::to_string);
@@ -89,11 +104,12 @@ impl fmt::Display for Table {
             |column: usize| lines.iter().filter_map(|line| Some(line.get(column)?.chars().count())).max();
         let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
         writeln!(f, "{}", self.title)?;
-        for line in &lines {
+        let notes = std::iter::once(None).chain(self.rows.iter().map(|row| row.note.as_deref()));
+        for (line, note) in lines.iter().zip(notes) {
             for (cell, width) in line.iter().zip(&widths) {
                 write!(f, "  {cell:<width$}")?;
             }
-            writeln!(f)?;
+            writeln!(f, "  {}", note.unwrap_or_default())?;
         }
         Ok(())
     }

@@ -47,7 +47,7 @@ fn row(what: &str, held: usize, bytes: f64, seconds: f64, ordered: bool) -> Row 
         Figure::new("released in", seconds * 1e3, "ms").bound(Bound::AtMost(SECONDS_MAX * 1e3)),
         Figure::new("out of order", f64::from(u8::from(!ordered)), "").bound(Bound::AtMost(0.0)),
     ];
-    Row { what: what.to_owned(), figures }
+    Row::new(what.to_owned(), figures)
 }
 
 fn engine_alone(held: u64) -> Result<Row> {

@@ -41,7 +41,7 @@ impl fmt::Display for Machine {
 
 /// What others do to the figures: how much of the machine somebody else has had since a moment.
 pub struct Others<'d> {
-    daemon: &'d Daemon,
+    daemon_ns: Box<dyn Fn() -> u64 + 'd>,
     since: Instant,
     busy_ns: u64,
     ours_ns: u64,
@@ -50,13 +50,19 @@ pub struct Others<'d> {
 impl Others<'_> {
     /// From now on.
     pub fn since_now(daemon: &Daemon) -> Others<'_> {
-        Others { daemon, since: Instant::now(), busy_ns: busy_ns(), ours_ns: ours_ns(daemon) }
+        Others::beside(|| daemon.cpu_ns(None))
+    }
+
+    /// From now on, with something else than a daemon of the tests; it says for how long it has run on CPUs.
+    pub fn beside<'d>(daemon_ns: impl Fn() -> u64 + 'd) -> Others<'d> {
+        let ours_ns = own_ns() + daemon_ns();
+        Others { daemon_ns: Box::new(daemon_ns), since: Instant::now(), busy_ns: busy_ns(), ours_ns }
     }
 
     /// CPUs that they had on average.
     pub fn cpus(&self) -> f64 {
         let busy = busy_ns().saturating_sub(self.busy_ns) as f64;
-        let ours = ours_ns(self.daemon).saturating_sub(self.ours_ns) as f64;
+        let ours = (own_ns() + (self.daemon_ns)()).saturating_sub(self.ours_ns) as f64;
         ((busy - ours) / self.since.elapsed().as_nanos() as f64).max(0.0)
     }
 }
@@ -73,8 +79,8 @@ fn busy_ns() -> u64 {
     columns.filter_map(|(_, ticks)| ticks.parse::<u64>().ok()).sum::<u64>() * TICK_NS
 }
 
-fn ours_ns(daemon: &Daemon) -> u64 {
+fn own_ns() -> u64 {
     let text = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
     let own = text.split_whitespace().next().and_then(|time| time.parse::<u64>().ok());
-    own.unwrap_or(0) + daemon.cpu_ns(None)
+    own.unwrap_or(0)
 }

@@ -5,6 +5,7 @@
 
 mod counted;
 mod delay;
+mod disk;
 mod event;
 mod figure;
 mod held;
@@ -12,12 +13,15 @@ mod load;
 mod machine;
 mod matching;
 mod pin;
+mod report;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Parser, ValueEnum};
-use figure::Table;
-use serde::Serialize;
+use machine::Machine;
+use report::Report;
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Measures blkstay against its bounds, with the `blkstayd` that is built beside it or in `$BLKSTAY_BIN_DIR`.
 #[derive(Debug, Parser)]
@@ -27,7 +31,7 @@ struct Cli {
     #[arg(value_enum)]
     parts: Vec<Part>,
 
-    /// File that the figures are written to, as JSON
+    /// File that the figures are written to, as JSON, beside those of parts that are not measured now
     #[arg(long, value_name = "PATH", default_value = "target/bench.json")]
     json: PathBuf,
 
@@ -38,6 +42,9 @@ struct Cli {
     /// Measure a tenth as long: to see that it works, not for figures
     #[arg(long)]
     quick: bool,
+
+    #[command(flatten)]
+    disk: disk::Choice,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -50,12 +57,21 @@ enum Part {
     Event,
     /// Many requests held at once: memory, order and time of their release
     Held,
+    /// As a disk beside qemu-storage-daemon: throughput, CPU time, latency
+    Disk,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.to_possible_value().as_ref().map_or("", |value| value.get_name()))
+    }
 }
 
 /// How long and where to measure.
 struct Plan<'p> {
     directory: &'p Path,
     quick: bool,
+    disk: &'p disk::Choice,
 }
 
 /// How often something is measured until others leave the machine alone, and what counts as that, in CPUs.
@@ -84,37 +100,29 @@ impl Plan<'_> {
     }
 }
 
-#[derive(Serialize)]
-struct Report {
-    machine: machine::Machine,
-    tables: Vec<Table>,
-}
-
 fn main() -> Result<()> {
-    let cli = Cli::parse();
-    if let Some(parent) = cli.json.parent() {
-        std::fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+    if let Some(each) = std::env::var(disk::guest::load::IN_GUEST).ok().and_then(|each| each.parse().ok()) {
+        return disk::guest::load::run(Duration::from_millis(each));
     }
-    let cannot_write = || format!("cannot write {}", cli.json.display());
-    let file = std::fs::File::create(&cli.json).with_context(cannot_write)?;
+    let cli = Cli::parse();
+    let mut report = Report::at(&cli.json)?;
+    let machine = Machine::seen();
     let directory = if cli.directory.is_dir() { cli.directory.clone() } else { std::env::temp_dir() };
-    let plan = Plan { directory: &directory, quick: cli.quick };
+    let plan = Plan { directory: &directory, quick: cli.quick, disk: &cli.disk };
     let parts = if cli.parts.is_empty() { Part::value_variants() } else { &cli.parts };
-    let mut report = Report { machine: machine::Machine::seen(), tables: Vec::new() };
-    println!("{}", report.machine);
+    println!("{machine}");
     for part in parts {
         let measure = match part {
             Part::Matching => matching::measure,
             Part::Delay => delay::measure,
             Part::Event => event::measure,
             Part::Held => held::measure,
+            Part::Disk => disk::measure,
         };
-        for table in measure(&plan)? {
-            println!("\n{table}");
-            report.tables.push(table);
-        }
+        let tables = measure(&plan)?;
+        tables.iter().for_each(|table| println!("\n{table}"));
+        report.set(&part.to_string(), &machine, &tables)?;
     }
-    serde_json::to_writer_pretty(file, &report)?;
     println!("\nwritten to {}", cli.json.display());
     Ok(())
 }

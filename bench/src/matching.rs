@@ -163,5 +163,5 @@ fn row(what: String, mut run: impl FnMut(usize) -> Result<f64>) -> Result<Row> {
         Figure::new("with many", many, "/s"),
         Figure::new("ratio", many / one, "").bound(Bound::AtLeast(0.9)),
     ];
-    Ok(Row { what, figures })
+    Ok(Row::new(what, figures))
 }

@@ -17,6 +17,33 @@ pub fn apart<T>(start: impl FnOnce() -> T) -> T {
     started
 }
 
+/// Runs what starts a server on the first CPU alone. This thread is then on the last.
+pub fn to_first_cpu<T>(start: impl FnOnce() -> T) -> T {
+    on(0..1, start)
+}
+
+/// Runs what starts a server that may use every CPU. This thread is then on the last.
+pub fn to_any_cpu<T>(start: impl FnOnce() -> T) -> T {
+    on(0..last_cpu() + 1, start)
+}
+
+/// Runs something on the last CPU alone; then this thread may use all of them.
+pub fn to_last_cpu<T>(run: impl FnOnce() -> T) -> T {
+    let last = last_cpu();
+    keep_to(last..last + 1);
+    let result = run();
+    keep_to(0..last + 1);
+    result
+}
+
+fn on<T>(cpus: std::ops::Range<usize>, start: impl FnOnce() -> T) -> T {
+    let last = last_cpu();
+    keep_to(cpus);
+    let started = start();
+    keep_to(last..last + 1);
+    started
+}
+
 fn last_cpu() -> usize {
     let online = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
     online.trim().rsplit(['-', ',']).next().and_then(|last| last.parse().ok()).unwrap_or(0)

@@ -54,7 +54,8 @@ pub struct Ended<R> {
 
 /// Something that keeps a disk's bytes, and takes requests for them.
 ///
-/// Requests that are under way at the same time are carried out in any order. Dropping a drive waits for what is under
+/// Requests that are under way at the same time are carried out in any order. What a thread submitted may end while it is
+/// in a system call, which that interrupts (`EINTR`), or wait until it leaves one that cannot be interrupted. Dropping a drive waits for what is under
 /// way and drops it; an overlay is dropped with it, see [`Drive::end`].
 pub trait Drive<R: Request>: Send + Sync {
     /// Takes all of `requests`; those that are through at once are appended to `ended`, as is anything else of this
@@ -94,7 +95,7 @@ pub trait Drive<R: Request>: Send + Sync {
     /// way. After an error it may be called again: what the overlay holds stays until the drive is dropped.
     ///
     /// # Errors
-    /// The base cannot be written. It holds a part of the overlay then.
+    /// The base cannot be written. It holds a part of the overlay then, as it does if the process is killed meanwhile.
     fn end(&self) -> io::Result<()>;
 }
 

@@ -156,3 +156,32 @@ fn dropping_a_drive_waits_for_what_is_under_way() {
         }
     }
 }
+
+/// Each lane writes its sector of every block of a fresh overlay, at the same time as the others.
+#[test]
+fn first_writes_to_a_block_from_several_lanes_all_count() {
+    const BLOCKS: u64 = 512;
+    for kind in kinds(&vec![7; BLOCKS as usize * 4096]) {
+        if kind.spec.overlay.is_none() {
+            continue;
+        }
+        for _ in 0..10 {
+            let (disk, start) = (kind.open(), std::sync::Barrier::new(LANES));
+            let write = &|lane: usize| {
+                start.wait();
+                for block in 0..BLOCKS {
+                    let asked =
+                        Asked::write(block * 4096 + lane as u64 * SECTOR, &[lane as u8; SECTOR as usize]);
+                    let ended = common::carry_out(&disk, lane, vec![asked]);
+                    ended.into_iter().for_each(|ended| ended.result.unwrap());
+                }
+            };
+            std::thread::scope(|scope| (0..LANES).for_each(|lane| drop(scope.spawn(move || write(lane)))));
+            let expected: Vec<u8> =
+                [0, 1, 2, 7, 7, 7, 7, 7].into_iter().flat_map(|fill| [fill; 512]).collect();
+            for (block, bytes) in content(&disk).chunks(4096).enumerate() {
+                assert!(bytes == expected, "{}: block {block}", kind.name);
+            }
+        }
+    }
+}

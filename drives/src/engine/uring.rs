@@ -76,6 +76,7 @@ impl<R: Request> Drive<R> for Uring<R> {
             ring.notify(true);
             self.advance(lane, &mut ring, ended);
         }
+        self.threads.reap(lane, ended);
     }
 
     fn reap(&self, lane: usize, ended: &mut Vec<Ended<R>>) {
