@@ -7,22 +7,23 @@ use blkstay_engine::policy::Policy;
 use blkstay_engine::request::{ByteRange, Op, RequestId};
 use blkstay_filesystems::Map;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+
+/// Fills a buffer from an offset of the disk; says whether it could.
+pub type ReadDisk = Arc<dyn Fn(u64, &mut [u8]) -> bool + Send + Sync>;
 
 /// Tells the classes of requests as long as somebody wants to know them; nothing is done otherwise.
 pub struct Classes {
-    image: Arc<File>,
+    read: ReadDisk,
     bytes: u64,
     always: bool,
     following: Option<Following>,
 }
 
 impl Classes {
-    /// For the image of a disk of `bytes` bytes; `always`: also when the policy does not ask.
-    pub fn new(image: File, bytes: u64, always: bool) -> Classes {
-        let mut classes = Classes { image: Arc::new(image), bytes, always, following: None };
+    /// For a disk of `bytes` bytes; `always`: also when the policy does not ask.
+    pub fn new(read: ReadDisk, bytes: u64, always: bool) -> Classes {
+        let mut classes = Classes { read, bytes, always, following: None };
         classes.set_policy(&Policy::none());
         classes
     }
@@ -34,7 +35,7 @@ impl Classes {
         if !self.always && !asks(policy) {
             self.following = None;
         } else if self.following.is_none() {
-            let following = Following::learn(Media::new(self.image.clone()), self.bytes);
+            let following = Following::learn(Media::new(self.read.clone()), self.bytes);
             if !following.map.is_known() {
                 tracing::warn!(
                     "no ext2, ext3 or ext4 on the image whose features are known (bigalloc is not): the class of every \
@@ -42,6 +43,19 @@ impl Classes {
                 );
             }
             self.following = Some(following);
+        }
+    }
+
+    /// Whether every request has to be looked at.
+    pub fn is_followed(&self) -> bool {
+        self.following.is_some()
+    }
+
+    /// The disk has another size: what is on it is learned anew if anybody wants to know.
+    pub fn resized(&mut self, bytes: u64) {
+        self.bytes = bytes;
+        if self.following.is_some() {
+            self.following = Some(Following::learn(Media::new(self.read.clone()), bytes));
         }
     }
 
@@ -112,7 +126,7 @@ impl Following {
 
 /// The disk as all writes that have arrived will leave it.
 struct Media {
-    image: Arc<File>,
+    disk: ReadDisk,
     /// Those that are not through, by where they begin.
     writes: BTreeMap<(u64, RequestId), Pending>,
     /// Length of the longest that there has been.
@@ -142,8 +156,8 @@ impl Data {
 }
 
 impl Media {
-    fn new(image: Arc<File>) -> Media {
-        Media { image, writes: BTreeMap::new(), longest: 0 }
+    fn new(disk: ReadDisk) -> Media {
+        Media { disk, writes: BTreeMap::new(), longest: 0 }
     }
 
     fn add(&mut self, id: RequestId, range: ByteRange, data: Data) {
@@ -157,7 +171,7 @@ impl Media {
     }
 
     fn read(&self, offset: u64, into: &mut [u8]) -> bool {
-        if self.image.read_exact_at(into, offset).is_err() {
+        if !(self.disk)(offset, into) {
             return false;
         }
         let end = offset.saturating_add(into.len() as u64);
@@ -177,11 +191,12 @@ impl Media {
 mod tests {
     use super::*;
     use crate::payload::tests::payload;
+    use std::os::unix::fs::FileExt;
 
     fn media(content: &[u8]) -> Media {
         let image = tempfile::tempfile().unwrap();
         image.write_all_at(content, 0).unwrap();
-        Media::new(Arc::new(image))
+        Media::new(Arc::new(move |offset, into: &mut [u8]| image.read_exact_at(into, offset).is_ok()))
     }
 
     fn write(media: &mut Media, id: u64, offset: u64, data: &[u8]) {

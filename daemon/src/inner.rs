@@ -1,29 +1,66 @@
-//! What is under the core's lock: the engine, the journal, and every request and call that is not through.
+//! What is under the core's lock: the engine, its lane of the journal, and every request and call that is not through.
 
+use crate::carried::Carried;
 use crate::chain::{Arrived, Asked, Finished};
 use crate::classes::Classes;
-use crate::frontend::Ring;
 use crate::journal::Lane;
+use crate::ring::Ring;
+use crate::stats::Stats;
+use crate::timer::NEVER;
 use blkstay_engine::control::{Answer, Reply};
 use blkstay_engine::engine::{Engine, Input, Token};
 use blkstay_engine::request::{Nanos, Op, Probes, Request, RequestId, Status};
 use std::collections::HashMap;
+use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// A request that has not completed, as far as the daemon has it.
-pub enum Pending {
+/// A request that has not completed, as far as the core has it.
+pub struct Pending {
+    /// How far it has come.
+    pub stage: Stage,
+    /// Where its completion goes.
+    pub ring: Arc<Ring>,
+    /// When it arrived.
+    pub since: Nanos,
+}
+
+/// How far a request has come.
+pub enum Stage {
     /// Held before the drive, or about to go there.
-    Arrived(Arrived, Ring),
+    Arrived(Arrived),
     /// The drive has it.
-    InDrive(Ring),
+    InDrive,
     /// Back from the drive.
-    Finished(Finished, Ring),
+    Finished(Finished),
 }
 
 /// Whom to answer.
 pub struct Owed {
     pub id: u64,
     pub client: UnboundedSender<Reply>,
+}
+
+/// What follows from the engine's decisions and has not been done: nobody may see any of it before it is recorded.
+#[derive(Default)]
+pub struct Effects {
+    /// To the drive, by lane.
+    pub submissions: Vec<Vec<Carried>>,
+    /// Back from the drive at once.
+    pub answered: Vec<RequestId>,
+    /// To the guest.
+    pub completions: Vec<(Arc<Ring>, Finished, Status)>,
+    /// To clients.
+    pub replies: Vec<(Token, Answer)>,
+}
+
+impl Effects {
+    pub fn is_empty(&self) -> bool {
+        let Effects { submissions, answered, completions, replies } = self;
+        submissions.iter().all(Vec::is_empty)
+            && answered.is_empty()
+            && completions.is_empty()
+            && replies.is_empty()
+    }
 }
 
 /// What is done under the core's lock, and what is known there.
@@ -33,20 +70,60 @@ pub struct Inner {
     pub journal: Lane,
     pub pending: HashMap<RequestId, Pending>,
     pub owed: HashMap<Token, Owed>,
-    pub next_request: u64,
+    pub effects: Effects,
+    pub stats: Stats,
     pub next_token: u64,
     /// When the engine wants to be told that time has passed.
     pub due: Nanos,
-    /// Requests that the drive has, given up or not.
-    pub in_drive: usize,
     /// Nothing happens any more: the daemon ends.
     pub closed: bool,
 }
 
 impl Inner {
+    /// Nothing has happened.
+    pub fn new(journal: Lane, classes: Classes) -> Inner {
+        Inner {
+            engine: Engine::new(),
+            classes,
+            journal,
+            pending: HashMap::new(),
+            owed: HashMap::new(),
+            effects: Effects::default(),
+            stats: Stats::default(),
+            next_token: 1,
+            due: NEVER,
+            closed: false,
+        }
+    }
+
     /// Nothing arrives before this is done, so that no request is seen with a part of the policy.
     pub fn policy_is_loaded(&mut self) {
         self.classes.set_policy(self.engine.policy());
+    }
+
+    /// Tells the guest of what is through, each ring at once.
+    pub fn tell_guest(&mut self) {
+        let mut completions = std::mem::take(&mut self.effects.completions);
+        let mut batch = Vec::with_capacity(completions.len());
+        while let Some((ring, ..)) = completions.first() {
+            let ring = ring.clone();
+            let (here, rest): (Vec<_>, Vec<_>) =
+                completions.into_iter().partition(|(of, ..)| Arc::ptr_eq(of, &ring));
+            batch.extend(here.into_iter().map(|(_, request, status)| (request, status)));
+            ring.complete(&mut batch);
+            completions = rest;
+        }
+    }
+
+    /// After the end nothing is served; what comes in is let go.
+    pub fn give_up(&mut self, input: Input) {
+        match input {
+            Input::Arrived(Request { id, .. })
+            | Input::Resubmitted(Request { id, .. })
+            | Input::Done { id, .. }
+            | Input::Failed { id, .. } => self.abandon(id),
+            _ => {}
+        }
     }
 
     /// What the engine decides on of a request that has arrived.
@@ -75,36 +152,48 @@ impl Inner {
         }
     }
 
-    /// Tells the guest that a request is through.
-    pub fn complete(&mut self, id: RequestId, status: Status) {
-        match self.pending.remove(&id) {
-            Some(Pending::Finished(request, ring)) => ring.complete(request, status),
+    /// The guest is to be told that a request is through.
+    pub fn complete(&mut self, now: Nanos, id: RequestId, status: Status) {
+        let Some(Pending { stage, ring, since }) = self.pending.remove(&id) else { return };
+        let request = match stage {
+            Stage::Finished(request) => request,
             // A rule ends it before the drive sees it.
-            Some(Pending::Arrived(request, ring)) => {
+            Stage::Arrived(request) => {
                 let request = request.refuse();
                 self.is_through(id, &request, Status::Aborted);
-                ring.complete(request, status);
+                request
             }
-            Some(Pending::InDrive(ring)) => {
+            Stage::InDrive => {
                 tracing::error!(%id, "the drive has a request that is to complete");
-                self.pending.insert(id, Pending::InDrive(ring));
+                self.pending.insert(id, Pending { stage: Stage::InDrive, ring, since });
+                return;
             }
-            None => {}
-        }
+        };
+        self.stats.ended(request.asked, status, now.saturating_sub(since));
+        self.effects.completions.push((ring, request, status));
     }
 
     /// Lets go of a request without telling anybody.
     pub fn abandon(&mut self, id: RequestId) {
-        match self.pending.remove(&id) {
-            Some(Pending::Arrived(request, _)) => {
+        let Some(Pending { stage, ring, .. }) = self.pending.remove(&id) else { return };
+        match stage {
+            Stage::Arrived(request) => {
                 let request = request.refuse();
                 self.is_through(id, &request, Status::Aborted);
-                request.abandon();
+                ring.abandon(request);
             }
-            Some(Pending::Finished(request, _)) => request.abandon(),
+            Stage::Finished(request) => ring.abandon(request),
             // The drive gives it back, and nobody is waiting then.
-            Some(Pending::InDrive(_)) | None => {}
+            Stage::InDrive => {}
         }
+    }
+
+    /// Somebody will be answered.
+    pub fn owe(&mut self, owed: Owed) -> Token {
+        let token = Token(self.next_token);
+        self.next_token += 1;
+        self.owed.insert(token, owed);
+        token
     }
 
     /// Answers a call.
@@ -115,14 +204,16 @@ impl Inner {
         }
     }
 
-    /// After the end nothing is served; what comes in is let go.
-    pub fn give_up(&mut self, input: Input) {
-        match input {
-            Input::Arrived(Request { id, .. })
-            | Input::Resubmitted(Request { id, .. })
-            | Input::Done { id, .. }
-            | Input::Failed { id, .. } => self.abandon(id),
-            _ => {}
+    /// Nothing that was to be done is done.
+    pub fn forget_effects(&mut self) {
+        for carried in self.effects.submissions.iter_mut().flat_map(|lane| lane.drain(..)) {
+            let ring = carried.ring.clone();
+            ring.abandon(carried.finish_with(0));
         }
+        for (ring, request, _) in self.effects.completions.drain(..) {
+            ring.abandon(request);
+        }
+        self.effects.answered.clear();
+        self.effects.replies.clear();
     }
 }

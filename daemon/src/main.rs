@@ -1,31 +1,36 @@
 //! `blkstayd`: a vhost-user disk whose completions obey a policy.
 
+mod carried;
 mod chain;
 mod classes;
 mod cli;
+mod connection;
 mod control;
 mod core;
+mod crew;
 mod device;
-mod drive;
-mod frontend;
-mod image;
+mod handler;
 mod inner;
 mod journal;
+mod memory;
+mod passage;
 mod payload;
+mod ring;
 mod socket;
+mod stats;
 mod timer;
 
+use crate::carried::Carried;
 use crate::classes::Classes;
 use crate::cli::Cli;
-use crate::core::Core;
+use crate::core::{Core, Parts};
+use crate::crew::Polling as Looking;
 use crate::device::Device;
-use crate::drive::RawFile;
-use crate::frontend::Frontend;
-use crate::image::Image;
 use crate::journal::Journal;
 use crate::socket::{Socket, SocketPath};
 use crate::timer::Polling;
 use anyhow::{Context, Result, anyhow, ensure};
+use blkstay_drives::Drive;
 use blkstay_engine::journal::Source;
 use blkstay_engine::policy::{Policy, Settings};
 use clap::Parser;
@@ -36,8 +41,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use vhost_user_backend::VhostUserDaemon;
-use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -67,24 +70,32 @@ fn run(cli: &Cli) -> Result<()> {
         cli.socket.display()
     );
     let policy = cli.policy.as_deref().map(|path| read_policy(path, &cli.settings())).transpose()?;
-    let image = Image::open(&cli.image, cli.read_only)?;
+    let drive = blkstay_drives::open::<Carried>(&cli.spec())?;
+    if let Some(note) = &drive.note {
+        eprintln!("blkstayd: {note}");
+    }
     let journal = cli.journal.as_deref().map(Journal::open).transpose()?;
     let journal = journal.unwrap_or_else(Journal::none);
     let socket = Socket::bind("--socket", &cli.socket)?;
     let control = cli.control.as_deref().map(ControlSockets::bind).transpose()?;
 
-    let device = Device { bytes: image.bytes, read_only: cli.read_only, queues: cli.num_queues };
+    let device = Device::new(cli.model(drive.discard_bytes), drive.bytes);
     let (failed, failure) = unbounded_channel();
-    let read = image.file.try_clone().context("cannot open the image a second time")?;
-    let core = Core::new(journal, Classes::new(read, image.bytes, cli.classes), failed);
-    core.begin_journal(cli.image.display().to_string(), image.bytes);
+    let (drive, bytes): (Arc<dyn Drive<Carried>>, u64) = (drive.drive.into(), drive.bytes);
+    let read = drive.clone();
+    let read = Arc::new(move |offset, into: &mut [u8]| read.read_at(offset, into).is_ok());
+    let classes = Classes::new(read, bytes, cli.classes);
+    let lanes = cli.lanes();
+    let core = Core::new(Parts { drive, lanes, device, journal, classes, failed });
+    core.begin_journal(cli.image.to_string());
     if let Some(policy) = policy {
         core.load(policy);
     }
-    start_drive(&core, image)?;
     start_timer(&core, if cli.busy_poll { Polling::BUSY } else { Polling::BRIEF })?;
-    start_front_end(&core, device, socket.listener)?;
-    runtime.block_on(serve(cli, core, control, signals, failure, socket.path))
+    start_front_end(&core, cli.polling(), socket.listener)?;
+    let ended = runtime.block_on(serve(cli, core.clone(), control, signals, failure, socket.path));
+    core.drive().end().context("the overlay could not be committed; the image has a part of it")?;
+    ended
 }
 
 /// The signals that end the daemon.
@@ -143,16 +154,6 @@ fn guest_path(control: &Path) -> PathBuf {
     path.into()
 }
 
-fn start_drive(core: &Arc<Core>, image: Image) -> Result<()> {
-    let weak = Arc::downgrade(core);
-    let on_finish = Arc::new(move |id, request: chain::Finished, status| match weak.upgrade() {
-        Some(core) => core.finished(id, request, status),
-        None => request.abandon(),
-    });
-    core.set_drive(Box::new(RawFile::start(image.file, on_finish).context("cannot start the drive")?));
-    Ok(())
-}
-
 fn start_timer(core: &Arc<Core>, polling: Polling) -> Result<()> {
     let core = core.clone();
     let run = move || core.timer().run(polling, || core.now(), || core.tick());
@@ -160,35 +161,11 @@ fn start_timer(core: &Arc<Core>, polling: Polling) -> Result<()> {
     Ok(())
 }
 
-fn start_front_end(core: &Arc<Core>, device: Device, listener: UnixListener) -> Result<()> {
+fn start_front_end(core: &Arc<Core>, polling: Looking, listener: UnixListener) -> Result<()> {
     let core = core.clone();
-    let run = move || serve_guests(&core, device, listener);
+    let run = move || connection::serve(&core, &listener, polling);
     std::thread::Builder::new().name("front-end".into()).spawn(run).context("cannot start the front end")?;
     Ok(())
-}
-
-/// Serves one guest after another, for ever.
-fn serve_guests(core: &Arc<Core>, device: Device, listener: UnixListener) {
-    let mut listener = vhost::vhost_user::Listener::from(listener);
-    loop {
-        if let Err(error) = serve_guest(core, device, &mut listener) {
-            tracing::info!(%error, "the guest's connection ended");
-        }
-    }
-}
-
-fn serve_guest(core: &Arc<Core>, device: Device, listener: &mut vhost::vhost_user::Listener) -> Result<()> {
-    let memory = GuestMemoryAtomic::new(GuestMemoryMmap::new());
-    let frontend = Arc::new(Frontend::new(core.clone(), device, memory.clone()));
-    let mut daemon =
-        VhostUserDaemon::new("vhost-user".into(), frontend, memory).map_err(|e| anyhow!("{e}"))?;
-    daemon.start(listener).map_err(|e| anyhow!("{e}"))?;
-    core.connected();
-    let ended = daemon.wait().map_err(|e| anyhow!("{e}"));
-    // The ring's workers have ended when it is dropped, so nothing arrives after this.
-    drop(daemon);
-    core.disconnected();
-    ended
 }
 
 async fn serve(
@@ -231,7 +208,7 @@ fn announce(cli: &Cli) -> std::io::Result<()> {
         writeln!(out, "  -chardev socket,id=blkstay-port,path={} \\", quoted(&guest_path(control)))?;
         write!(out, "  -device virtio-serial-pci -device virtserialport,chardev=blkstay-port,name=blkstay")?;
     }
-    writeln!(out, "\nready: serving {} at {}", cli.image.display(), cli.socket.display())?;
+    writeln!(out, "\nready: serving {} at {}", cli.image, cli.socket.display())?;
     out.flush()
 }
 

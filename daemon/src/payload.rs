@@ -1,6 +1,7 @@
 //! What a request's data says, read where it is in the guest's memory.
 
-use crate::chain::Memory;
+use crate::chain::Segments;
+use crate::memory::Memory;
 use blkstay_engine::policy::Probe;
 use blkstay_engine::request::Probes;
 use vm_memory::{Bytes, GuestAddress};
@@ -15,12 +16,12 @@ static ZEROS: [u8; PIECE] = [0; PIECE];
 #[derive(Clone, Debug)]
 pub struct Payload {
     memory: Memory,
-    segments: Vec<(GuestAddress, usize)>,
+    segments: Segments,
 }
 
 impl Payload {
     /// Data in these segments of memory, one after the other.
-    pub fn new(memory: Memory, segments: Vec<(GuestAddress, usize)>) -> Payload {
+    pub fn new(memory: Memory, segments: Segments) -> Payload {
         Payload { memory, segments }
     }
 
@@ -82,19 +83,20 @@ impl Payload {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use vm_memory::{GuestAddressSpace, GuestMemoryAtomic, GuestMemoryMmap};
+    use std::sync::Arc;
+    use vm_memory::GuestMemoryMmap;
 
     /// Data in segments of these lengths, with a gap after each.
     pub fn payload(data: &[u8], lengths: &[usize]) -> Payload {
         let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0x1000), 1 << 20)]).unwrap();
-        let (mut at, mut rest, mut segments) = (GuestAddress(0x1000), data, Vec::new());
+        let (mut at, mut rest, mut segments) = (GuestAddress(0x1000), data, Segments::new());
         for length in lengths {
             let (now, later) = rest.split_at(*length);
             memory.write_slice(now, at).unwrap();
             segments.push((at, *length));
             (at, rest) = (GuestAddress(at.0 + *length as u64 + 7), later);
         }
-        Payload::new(GuestMemoryAtomic::new(memory).memory(), segments)
+        Payload::new(Memory::new(Arc::new(memory)), segments)
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl fmt::Display for ImageSpec {
     }
 }
 
-/// The way requests go to a file. As text: `auto`, `uring` or `threads`.
+/// The way requests go to a file. As text: `auto`, `io_uring` or `threads`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Aio {
     /// io_uring, or threads where it is refused.
@@ -101,9 +101,9 @@ impl FromStr for Aio {
     fn from_str(text: &str) -> Result<Aio> {
         Ok(match text {
             "auto" => Aio::Auto,
-            "uring" => Aio::Uring,
+            "io_uring" => Aio::Uring,
             "threads" => Aio::Threads,
-            _ => bail!("{text:?}: the way to a file is auto, uring or threads"),
+            _ => bail!("{text:?}: the way to a file is auto, io_uring or threads"),
         })
     }
 }

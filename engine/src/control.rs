@@ -6,7 +6,7 @@
 
 use crate::journal::{Arm, Outcome};
 use crate::policy::{Included, Written};
-use crate::report::{AttemptReport, HeldRequest};
+use crate::report::{AttemptReport, HeldRequest, StatsReport};
 use crate::request::{Nanos, RequestId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -229,6 +229,13 @@ pub enum Command {
         /// Why, in words.
         why: String,
     },
+    /// Tell how many requests there were and how long they took.
+    Stats,
+    /// Change the size of the disk; a guest that is connected is told.
+    Resize {
+        /// The new size in bytes, a multiple of the disk's block.
+        bytes: u64,
+    },
 }
 
 impl Command {
@@ -268,6 +275,8 @@ impl Command {
             Command::Held => "held",
             Command::Release { .. } => "release",
             Command::Verdict { .. } => "verdict",
+            Command::Stats => "stats",
+            Command::Resize { .. } => "resize",
         }
     }
 
@@ -317,6 +326,8 @@ pub enum Answer {
         /// The number.
         count: usize,
     },
+    /// How many requests there were and how long they took.
+    Stats(Box<StatsReport>),
 }
 
 fn yes() -> bool {

@@ -121,3 +121,51 @@ pub struct HeldRequest {
     /// When the watchdog ends it.
     pub deadline_ns: Nanos,
 }
+/// What a daemon has done since it started.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StatsReport {
+    /// Nanoseconds since the daemon started.
+    pub uptime_ns: Nanos,
+    /// Size of the disk in bytes.
+    pub bytes: u64,
+    /// Whether a guest is connected.
+    pub connected: bool,
+    /// Requests that the drive has or that stand somewhere; those that go past the engine are not among them.
+    pub in_flight: u64,
+    /// Of these, those that are held or delayed.
+    pub held: u64,
+    /// Each operation that there was.
+    pub ops: Vec<OpStats>,
+}
+
+/// What there was of an operation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OpStats {
+    /// The operation.
+    pub op: Op,
+    /// Requests that have completed.
+    pub requests: u64,
+    /// Bytes that they were about.
+    pub bytes: u64,
+    /// Those that did not end well.
+    pub errors: u64,
+    /// How long they took, from out of the ring to the used ring.
+    pub latency: Latency,
+}
+
+/// How long requests took, in nanoseconds; quantiles are right to one percent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latency {
+    /// All together.
+    pub total_ns: Nanos,
+    /// Half of them took no longer.
+    pub p50_ns: Nanos,
+    /// Nine of ten took no longer.
+    pub p90_ns: Nanos,
+    /// 99 of 100.
+    pub p99_ns: Nanos,
+    /// 999 of 1000.
+    pub p999_ns: Nanos,
+    /// The longest.
+    pub max_ns: Nanos,
+}

@@ -5,7 +5,7 @@ use crate::log::cause_words;
 use crate::{out, policy};
 use anyhow::{Context, Result, anyhow};
 use blkstay_engine::control::{Answer, Call, Command, ExprText, Reply};
-use blkstay_engine::report::{AttemptReport, HeldRequest};
+use blkstay_engine::report::{AttemptReport, HeldRequest, Latency, StatsReport};
 use blkstay_engine::request::{Nanos, RequestId};
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
@@ -85,6 +85,7 @@ fn words(answer: &Answer) -> String {
         Answer::Done | Answer::Error { .. } => String::new(),
         Answer::Attempt { attempt, arm } => format!("attempt {attempt}, {arm}\n"),
         Answer::Released { count } => format!("released {count}\n"),
+        Answer::Stats(stats) => stats_text(stats),
         Answer::Held { requests } if requests.is_empty() => "nothing is held\n".to_owned(),
         Answer::Held { requests } => requests.iter().map(held).collect(),
         Answer::Report(report) => report_words(report),
@@ -152,6 +153,26 @@ fn report_words(report: &AttemptReport) -> String {
     }
     if let Some(exit) = report.exit {
         line(format!("the guest's script ended with status {exit}"));
+    }
+    text
+}
+
+/// One line an operation.
+fn stats_text(stats: &StatsReport) -> String {
+    let mut text = format!("{} in flight, {} held\n", stats.in_flight, stats.held);
+    for op in &stats.ops {
+        let us = |ns: u64| ns as f64 / 1000.0;
+        let Latency { p50_ns, p99_ns, max_ns, .. } = op.latency;
+        text += &format!(
+            "{:12} {:>10}  {:>12} bytes  {:>6} errors  p50 {:.1} µs  p99 {:.1} µs  max {:.1} µs\n",
+            op.op.name(),
+            op.requests,
+            op.bytes,
+            op.errors,
+            us(p50_ns),
+            us(p99_ns),
+            us(max_ns),
+        );
     }
     text
 }

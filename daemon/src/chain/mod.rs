@@ -4,25 +4,30 @@
 //! Each stage consumes the one before, completing consumes the last, so nothing completes twice.
 
 mod parse;
+mod walk;
 
+use crate::memory::Memory;
 use crate::payload::Payload;
 use blkstay_engine::request::{ByteRange, Op, Status};
+use smallvec::SmallVec;
 use virtio_bindings::virtio_blk::{VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_S_UNSUPP};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryAtomic, GuestMemoryLoadGuard, GuestMemoryMmap};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
-pub use parse::parse;
+pub use parse::Parser;
+pub use walk::Table;
 
-/// The guest's memory as it was when a request arrived; stays mapped as long as anybody holds it.
-pub type Memory = GuestMemoryLoadGuard<GuestMemoryMmap>;
-
-/// Where the current map of the guest's memory is found.
-pub type MemoryMap = GuestMemoryAtomic<GuestMemoryMmap>;
-
-/// Most data segments in a request; what `SEG_MAX` tells the guest (virtio 1.3, section 5.2.4).
-pub const SEGMENTS_MAX: u32 = 254;
-
-/// Most bytes in a data segment; what `SIZE_MAX` tells the guest.
-pub const SEGMENT_BYTES_MAX: u32 = 1 << 20;
+/// What the device takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of the disk.
+    pub bytes: u64,
+    /// Bytes of a logical block: 512 or 4096.
+    pub block_bytes: u64,
+    /// Writes are refused.
+    pub read_only: bool,
+    /// Most data segments in a request.
+    pub segments_max: u32,
+}
 
 /// Why a chain is broken beyond a status: its ring is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,12 +69,15 @@ pub struct Asked {
     pub unmap: bool,
 }
 
+/// Pieces of guest memory; most requests have one.
+pub type Segments = SmallVec<[(GuestAddress, usize); 2]>;
+
 /// Where in guest memory a request has its data and wants its status.
 #[derive(Debug)]
 struct Body {
     head: u16,
     memory: Memory,
-    segments: Vec<(GuestAddress, usize)>,
+    segments: Segments,
     status_at: GuestAddress,
     /// Set by completing and by giving up; dropping a request before that is a bug of ours.
     ended: bool,
@@ -89,7 +97,7 @@ impl Drop for Body {
 pub struct Arrived {
     /// What it asks for.
     pub asked: Asked,
-    body: Box<Body>,
+    body: Body,
 }
 
 /// A request that the drive has.
@@ -101,7 +109,7 @@ pub struct Submitted(Arrived);
 pub struct Finished {
     /// What it asked for; `None` if that could not be told.
     pub asked: Option<Asked>,
-    body: Box<Body>,
+    body: Body,
     written: u32,
 }
 
@@ -137,11 +145,6 @@ impl Arrived {
     pub fn refuse(self) -> Finished {
         Finished { asked: Some(self.asked), body: self.body, written: 0 }
     }
-
-    /// Gives it up before the drive saw it.
-    pub fn abandon(mut self) {
-        self.body.ended = true;
-    }
 }
 
 impl Submitted {
@@ -150,17 +153,31 @@ impl Submitted {
         self.0.asked
     }
 
-    /// The guest's memory.
-    pub fn memory(&self) -> &Memory {
-        &self.0.body.memory
+    /// Where its data is in this process; checked to lie within guest memory when it arrived.
+    pub fn segments(&self, mut each: impl FnMut(*mut u8, usize)) {
+        let Body { memory, segments, .. } = &self.0.body;
+        for (at, length) in segments {
+            for slice in memory.get_slices(*at, *length).flatten() {
+                each(slice.ptr_guard_mut().as_ptr(), slice.len());
+            }
+        }
     }
 
-    /// Where its data is in guest memory; checked to lie within when it arrived.
-    pub fn segments(&self) -> &[(GuestAddress, usize)] {
-        &self.0.body.segments
+    /// Puts bytes into the guest's memory, as many as it has room for; says how many.
+    pub fn answer(&self, mut bytes: &[u8]) -> u32 {
+        let Body { memory, segments, .. } = &self.0.body;
+        let mut written = 0;
+        for (at, length) in segments {
+            let (now, later) = bytes.split_at(bytes.len().min(*length));
+            if memory.write_slice(now, *at).is_err() {
+                break;
+            }
+            (bytes, written) = (later, written + now.len() as u32);
+        }
+        written
     }
 
-    /// The drive is through with it, having put `written` bytes into the guest's memory.
+    /// It is over, with `written` bytes put into the guest's memory.
     pub fn finish(self, written: u32) -> Finished {
         Finished { asked: Some(self.0.asked), body: self.0.body, written }
     }

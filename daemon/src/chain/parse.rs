@@ -1,15 +1,16 @@
 //! Reads chains. Nothing is taken on trust: lengths, addresses, flags and sectors are checked here.
 
+use super::walk::{Table, walk};
 use super::{
-    Arrived, Asked, Body, Broken, DISCARD_SECTORS_MAX, Finished, Memory, Parsed, SEGMENTS_MAX,
+    Arrived, Asked, Body, Broken, DISCARD_SECTORS_MAX, Finished, Limits, Parsed, Segments,
     WRITE_ZEROES_SECTORS_MAX,
 };
+use crate::memory::Memory;
 use blkstay_engine::request::{ByteRange, Op, SECTOR, Status};
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_ID_BYTES, VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN,
     VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_WRITE_ZEROES, VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP,
 };
-use virtio_queue::DescriptorChain;
 use virtio_queue::desc::split::Descriptor;
 use vm_memory::{ByteValued, Bytes, GuestAddress, GuestMemoryBackend};
 
@@ -37,49 +38,57 @@ struct Clearing {
 // SAFETY: three plain integers without padding; any bytes are a valid value.
 unsafe impl ByteValued for Clearing {}
 
-/// Reads a chain.
-pub fn parse(chain: DescriptorChain<Memory>, memory: Memory, disk_bytes: u64, read_only: bool) -> Parsed {
-    let head = chain.head_index();
-    let descriptors: Vec<Descriptor> = chain.collect();
-    let body = match body(head, memory, &descriptors) {
-        Ok(body) => body,
-        Err(broken) => return Parsed::Broken(broken),
-    };
-    match request(&descriptors, &body, disk_bytes, read_only) {
-        Ok(asked) => Parsed::Request(Arrived { asked, body }),
-        Err((status, why)) => Parsed::Refused(Finished { asked: None, body, written: 0 }, status, why),
+/// Reads chains.
+#[derive(Debug, Default)]
+pub struct Parser {
+    /// The descriptors of the last one; kept for its room.
+    descriptors: Vec<Descriptor>,
+}
+
+impl Parser {
+    /// Reads the chain that begins with `head`.
+    ///
+    /// # Errors
+    /// It is nothing that could be answered.
+    pub fn parse(
+        &mut self,
+        table: Table,
+        head: u16,
+        memory: &Memory,
+        limits: &Limits,
+    ) -> Result<Parsed, Broken> {
+        walk(table, head, memory, &mut self.descriptors)?;
+        let body = body(head, memory, &self.descriptors, limits)?;
+        Ok(match request(&self.descriptors, &body, limits) {
+            Ok(asked) => Parsed::Request(Arrived { asked, body }),
+            Err((status, why)) => Parsed::Refused(Finished { asked: None, body, written: 0 }, status, why),
+        })
     }
 }
 
-fn body(head: u16, memory: Memory, descriptors: &[Descriptor]) -> Result<Box<Body>, Broken> {
+fn body(head: u16, memory: &Memory, descriptors: &[Descriptor], limits: &Limits) -> Result<Body, Broken> {
     let last = descriptors.last().ok_or(Broken::NoList)?;
-    if last.has_next() {
-        return Err(Broken::NoList);
-    }
     if !last.is_write_only() || last.len() == 0 || descriptors.len() < 2 {
         return Err(Broken::NoStatus);
     }
     let status_at = last.addr().0.checked_add(u64::from(last.len()) - 1).map(GuestAddress);
     let status_at = status_at.filter(|at| memory.check_range(*at, 1)).ok_or(Broken::StatusOutside)?;
-    Ok(Box::new(Body { head, memory, segments: segments(&descriptors[1..]), status_at, ended: false }))
+    let segments = segments(&descriptors[1..], limits);
+    Ok(Body { head, memory: memory.clone(), segments, status_at, ended: false })
 }
 
 /// The data of a chain that ends with its status; nothing is kept of a chain that will be refused for
 /// its length, so that a ring full of them does not fill memory.
-fn segments(descriptors: &[Descriptor]) -> Vec<(GuestAddress, usize)> {
-    if descriptors.len() > SEGMENTS_MAX as usize + 1 {
-        return Vec::new();
+fn segments(descriptors: &[Descriptor], limits: &Limits) -> Segments {
+    let mut segments = Segments::new();
+    let Some((last, data)) = descriptors.split_last() else { return segments };
+    if data.len() > limits.segments_max as usize {
+        return segments;
     }
-    let Some((last, data)) = descriptors.split_last() else { return Vec::new() };
-    let segment = |descriptor: &Descriptor| (descriptor.addr(), descriptor.len() as usize);
     // The status is the last byte of the last descriptor; data may come before it there.
     let beside_status = last.len().saturating_sub(1) as usize;
-    let mut segments = Vec::with_capacity(data.len() + usize::from(beside_status > 0));
-    segments.extend(data.iter().map(segment));
-    if beside_status > 0 {
-        segments.push((last.addr(), beside_status));
-    }
-    segments.retain(|(_, length)| *length > 0);
+    let data = data.iter().map(|descriptor| (descriptor.addr(), descriptor.len() as usize));
+    segments.extend(data.chain([(last.addr(), beside_status)]).filter(|(_, length)| *length > 0));
     segments
 }
 
@@ -93,16 +102,12 @@ fn unsupported<T>(why: impl Into<String>) -> Result<T, Refusal> {
     Err((Status::Unsupported, why.into()))
 }
 
-fn request(
-    descriptors: &[Descriptor],
-    body: &Body,
-    disk_bytes: u64,
-    read_only: bool,
-) -> Result<Asked, Refusal> {
+fn request(descriptors: &[Descriptor], body: &Body, limits: &Limits) -> Result<Asked, Refusal> {
     let header = header(&descriptors[0], &body.memory)?;
     let data = &descriptors[1..];
-    if data.len() > SEGMENTS_MAX as usize + 1 {
-        return refuse(format!("{} segments, more than SEG_MAX, {SEGMENTS_MAX}", data.len() - 1));
+    let most = limits.segments_max;
+    if data.len() > most as usize + 1 {
+        return refuse(format!("{} segments, more than SEG_MAX, {most}", data.len() - 1));
     }
     if let Some((at, length)) =
         body.segments.iter().find(|(at, length)| !body.memory.check_range(*at, *length))
@@ -110,7 +115,7 @@ fn request(
         return refuse(format!("a data segment of {length} bytes at {:#x} is outside memory", at.0));
     }
     let length: u64 = body.segments.iter().map(|(_, length)| *length as u64).sum();
-    let op = op(u32::from_le(header.kind), read_only)?;
+    let op = op(u32::from_le(header.kind), limits.read_only)?;
     let asked = |range| Asked { op, range, unmap: false };
     match op {
         Op::Flush => return Ok(asked(ByteRange::default())),
@@ -120,8 +125,8 @@ fn request(
         _ => check_direction(op, data)?,
     }
     match op {
-        Op::Discard | Op::WriteZeroes => clearing(op, body, length, disk_bytes),
-        Op::Read | Op::Write => check_range(u64::from_le(header.sector), length, disk_bytes).map(asked),
+        Op::Discard | Op::WriteZeroes => clearing(op, body, length, limits),
+        Op::Read | Op::Write => check_range(u64::from_le(header.sector), length, limits).map(asked),
         Op::Flush | Op::GetId => Ok(asked(ByteRange::default())),
     }
 }
@@ -160,20 +165,27 @@ fn check_direction(op: Op, data: &[Descriptor]) -> Result<(), Refusal> {
     }
 }
 
-fn check_range(sector: u64, length: u64, disk_bytes: u64) -> Result<ByteRange, Refusal> {
-    if length == 0 || !length.is_multiple_of(SECTOR) {
-        return refuse(format!("a length of {length} bytes is not a positive multiple of {SECTOR}"));
+fn check_range(sector: u64, length: u64, limits: &Limits) -> Result<ByteRange, Refusal> {
+    let (block, disk) = (limits.block_bytes, limits.bytes);
+    if length == 0 || !length.is_multiple_of(block) {
+        return refuse(format!("a length of {length} bytes is not a positive multiple of {block}"));
     }
     let range = sector.checked_mul(SECTOR).map(|offset| ByteRange { offset, length });
     match range {
-        Some(range) if range.offset.checked_add(length).is_some_and(|end| end <= disk_bytes) => Ok(range),
-        _ => refuse(format!("{length} bytes at sector {sector} reach past the end of the disk")),
+        Some(range) if range.offset.checked_add(length).is_none_or(|end| end > disk) => {
+            refuse(format!("{length} bytes at sector {sector} reach past the end of the disk"))
+        }
+        Some(range) if !range.offset.is_multiple_of(block) => {
+            refuse(format!("sector {sector} is not the beginning of a block of {block} bytes"))
+        }
+        Some(range) => Ok(range),
+        None => refuse(format!("{length} bytes at sector {sector} reach past the end of the disk")),
     }
 }
 
 /// A discard or a write of zeros, of the one range that is offered. Flags come first: those that the device does
 /// not know are unsupported, whatever else is wrong (virtio 1.3, section 5.2.6.2).
-fn clearing(op: Op, body: &Body, length: u64, disk_bytes: u64) -> Result<Asked, Refusal> {
+fn clearing(op: Op, body: &Body, length: u64, limits: &Limits) -> Result<Asked, Refusal> {
     let mut bytes = [0; size_of::<Clearing>()];
     if length != bytes.len() as u64 || !body.payload().read(0, &mut bytes) {
         return refuse(format!("a {op} has {length} bytes instead of the {} of one range", bytes.len()));
@@ -192,6 +204,6 @@ fn clearing(op: Op, body: &Body, length: u64, disk_bytes: u64) -> Result<Asked, 
     if sectors > most {
         return refuse(format!("a {op} of {sectors} sectors, at most {most} are offered"));
     }
-    let range = check_range(sector, u64::from(sectors) * SECTOR, disk_bytes)?;
+    let range = check_range(sector, u64::from(sectors) * SECTOR, limits)?;
     Ok(Asked { op, range, unmap: op == Op::Discard || flags != 0 })
 }

@@ -103,6 +103,8 @@ impl Engine {
                     self.record(Record::Log { line });
                 }
             }
+            // The engine knows neither the disk nor what went past it.
+            Command::Stats | Command::Resize { .. } => return Err("only a daemon answers that".to_owned()),
             Command::Finish { exit } => {
                 self.attempt.exit = Some(exit);
                 self.record(Record::Finished { exit });

@@ -251,6 +251,11 @@ impl Engine {
         self.live.values().filter(|live| live.request.queue == queue).count()
     }
 
+    /// How many requests have arrived and not completed, and how many of them stand at a gate.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.live.len() as u64, self.stands.len() as u64)
+    }
+
     fn record(&mut self, record: Record) {
         self.actions.push(Action::Record(record));
     }

@@ -110,22 +110,23 @@ impl Sieve {
 }
 
 impl Engine {
-    /// The sieve as it has to be from now on, if that is not `sieve`.
-    pub fn other_sieve(&self, sieve: &Sieve) -> Option<Sieve> {
-        let is_new = !Arc::ptr_eq(&self.meshes, &sieve.meshes) || !self.is_as_in(&sieve.now);
-        is_new.then(|| Sieve { meshes: self.meshes.clone(), now: self.sieve_now() })
+    /// The sieve as it has to be from now on, if that is not `sieve`; `everything`: nothing may go past.
+    pub fn other_sieve(&self, sieve: &Sieve, everything: bool) -> Option<Sieve> {
+        let everything = everything || self.concerns_everything();
+        let is_new = !Arc::ptr_eq(&self.meshes, &sieve.meshes) || !self.is_as_in(&sieve.now, everything);
+        is_new.then(|| Sieve { meshes: self.meshes.clone(), now: self.sieve_now(everything) })
     }
 
-    fn is_as_in(&self, now: &Now) -> bool {
-        now.everything == self.concerns_everything()
+    fn is_as_in(&self, now: &Now, everything: bool) -> bool {
+        now.everything == everything
             && now.acts == self.attempt.armed
             && now.places == self.attempt.places
             && now.paused.iter().copied().eq(self.paused_queues())
     }
 
-    fn sieve_now(&self) -> Now {
+    fn sieve_now(&self, everything: bool) -> Now {
         Now {
-            everything: self.concerns_everything(),
+            everything,
             acts: self.attempt.armed,
             paused: self.paused_queues().collect(),
             places: self.attempt.places.clone(),

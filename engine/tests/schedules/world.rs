@@ -170,7 +170,7 @@ impl World {
         let said = || self.said[before..].iter().map(|(_, action)| action);
         assert!(said().any(how), "the sieve lets {id} past, the engine does not: {:?}", &self.said[before..]);
         let decided = |action: &Action| match action {
-            Action::Record(Record::Arrived { request, point }) => request.id == id && point.is_some(),
+            Action::Record(Record::Arrived { request, point, .. }) => request.id == id && point.is_some(),
             Action::Record(Record::Decided { id: of, .. } | Record::Held { id: of, .. }) => *of == id,
             _ => false,
         };
@@ -248,7 +248,7 @@ impl World {
             self.said.push((self.now, action.clone()));
             self.check(action);
         }
-        if let Some(sieve) = self.engine.other_sieve(&self.sieve) {
+        if let Some(sieve) = self.engine.other_sieve(&self.sieve, false) {
             self.sieve = sieve;
         }
         if let Some(model) = &mut self.model {

@@ -1,0 +1,254 @@
+//! The threads that serve a guest's rings: ring `i` is served by thread `i` modulo their number.
+
+use crate::core::Core;
+use crate::passage::Passage;
+use crate::ring::Ring;
+use blkstay_engine::request::Nanos;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+/// What wakes a worker beside kicks, whose data is the index of their ring.
+const WAKE: u64 = u64::MAX;
+const DRIVE: u64 = u64::MAX - 1;
+
+/// How long workers that are to end may take: a watchdog.
+const END_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a worker looks for work before it sleeps.
+#[derive(Clone, Copy, Debug)]
+pub enum Polling {
+    /// For ever.
+    Always,
+    /// At most so many nanoseconds; less if that was in vain lately.
+    UpTo(Nanos),
+}
+
+/// The workers of one guest.
+pub struct Crew {
+    posts: Vec<Post>,
+    leaving: AtomicBool,
+    /// How many are at work.
+    at_work: Mutex<usize>,
+    ended: Condvar,
+}
+
+/// How a worker is woken up.
+struct Post {
+    epoll: Epoll,
+    wake: EventFd,
+}
+
+impl Post {
+    fn new() -> io::Result<Post> {
+        let (epoll, wake) = (Epoll::new()?, EventFd::new(EFD_NONBLOCK)?);
+        epoll.ctl(ControlOperation::Add, wake.as_raw_fd(), EpollEvent::new(EventSet::IN, WAKE))?;
+        Ok(Post { epoll, wake })
+    }
+
+    fn wake(&self) {
+        // It can only be full, and then the worker has not slept since.
+        let _ = self.wake.write(1);
+    }
+}
+
+impl Crew {
+    /// Puts the core's workers to work on these rings.
+    ///
+    /// # Errors
+    /// No descriptors or threads are left.
+    pub fn start(core: &Arc<Core>, rings: &[Arc<Ring>], polling: Polling) -> io::Result<Arc<Crew>> {
+        let lanes = core.lanes();
+        let posts = (0..lanes).map(|_| Post::new()).collect::<io::Result<Vec<_>>>()?;
+        let crew = Arc::new(Crew {
+            posts,
+            leaving: AtomicBool::new(false),
+            at_work: Mutex::new(0),
+            ended: Condvar::new(),
+        });
+        for lane in 0..lanes {
+            let mine: Vec<_> = rings.iter().skip(lane).step_by(lanes).cloned().collect();
+            let (crew, core) = (crew.clone(), core.clone());
+            *crew.at_work() += 1;
+            let work = {
+                let crew = crew.clone();
+                move || {
+                    crew.work(&core, lane, mine, polling);
+                    *crew.at_work() -= 1;
+                    crew.ended.notify_all();
+                }
+            };
+            let started = std::thread::Builder::new().name(format!("worker-{lane}")).spawn(work);
+            if let Err(error) = started {
+                *crew.at_work() -= 1;
+                crew.leave();
+                return Err(error);
+            }
+        }
+        Ok(crew)
+    }
+
+    fn at_work(&self) -> std::sync::MutexGuard<'_, usize> {
+        self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn post(&self, ring: u16) -> &Post {
+        &self.posts[usize::from(ring) % self.posts.len()]
+    }
+
+    /// Kicks of a ring come through this descriptor.
+    ///
+    /// # Errors
+    /// Nobody can wait for it.
+    pub fn watch(&self, ring: u16, kick: RawFd) -> io::Result<()> {
+        // By edges: nobody has to read a kick for the next one to be noticed.
+        let events = EventSet::IN | EventSet::EDGE_TRIGGERED;
+        let post = self.post(ring);
+        post.epoll.ctl(ControlOperation::Add, kick, EpollEvent::new(events, u64::from(ring)))?;
+        post.wake();
+        Ok(())
+    }
+
+    /// They do not any more.
+    pub fn unwatch(&self, ring: u16, kick: RawFd) {
+        // One that was never watched, or was closed, is gone already.
+        let _ = self.post(ring).epoll.ctl(ControlOperation::Delete, kick, EpollEvent::default());
+    }
+
+    /// Something about a ring has changed: there may be work.
+    pub fn wake(&self, ring: u16) {
+        self.post(ring).wake();
+    }
+
+    /// Lets the workers end, when nothing is on its way, and waits for that; says whether they all have.
+    pub fn leave(&self) -> bool {
+        self.leaving.store(true, Ordering::Release);
+        self.posts.iter().for_each(Post::wake);
+        let waiting = self.ended.wait_timeout_while(self.at_work(), END_LIMIT, |at_work| *at_work > 0);
+        !waiting.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    fn work(&self, core: &Arc<Core>, lane: usize, rings: Vec<Arc<Ring>>, polling: Polling) {
+        let mut passage = Passage::new(core.clone(), lane, rings);
+        let mut patience = Patience::new(polling);
+        let post = &self.posts[lane];
+        let drive = core.drive().ready(lane).map(|fd| fd.as_raw_fd());
+        if let Some(fd) = drive
+            && let Err(error) =
+                post.epoll.ctl(ControlOperation::Add, fd, EpollEvent::new(EventSet::IN, DRIVE))
+        {
+            tracing::error!(%error, "the drive cannot wake its worker; no ring is served");
+            return;
+        }
+        core.drive().notify(lane, false);
+        loop {
+            if passage.turn() {
+                patience.worked();
+            } else if self.leaving.load(Ordering::Acquire) && passage.is_empty() {
+                break;
+            } else if patience.has_some(core.now()) {
+                std::hint::spin_loop();
+            } else {
+                let since = core.now();
+                sleep(core, post, lane, &mut passage);
+                patience.slept(core.now().saturating_sub(since));
+            }
+        }
+        core.drive().notify(lane, true);
+    }
+}
+
+/// Sleeps until there may be work.
+fn sleep(core: &Core, post: &Post, lane: usize, passage: &mut Passage) {
+    let is_closing = core.is_closing();
+    let mut kicked = false;
+    for ring in passage.rings().iter().filter(|_| !is_closing) {
+        kicked |= ring.wants_kicks();
+    }
+    core.drive().notify(lane, true);
+    // What ended before it notified again.
+    if !passage.collect() && !kicked {
+        let mut events = [EpollEvent::default(); 8];
+        // Interrupted or not: whoever is awake looks everywhere.
+        let count = post.epoll.wait(-1, &mut events).unwrap_or(0);
+        for event in &events[..count] {
+            match event.data() {
+                WAKE => drop(post.wake.read()),
+                DRIVE => core.drive().woken(lane),
+                _ => {}
+            }
+        }
+    }
+    core.drive().notify(lane, false);
+}
+
+/// Whether it pays to look again before sleeping: a wake-up takes longer than many a request.
+struct Patience {
+    polling: Polling,
+    window: Nanos,
+    idle_since: Option<Nanos>,
+}
+
+/// The shortest time that is worth it, in nanoseconds.
+const WINDOW_MIN: Nanos = 4_000;
+
+impl Patience {
+    fn new(polling: Polling) -> Patience {
+        Patience { polling, window: 0, idle_since: None }
+    }
+
+    fn worked(&mut self) {
+        self.idle_since = None;
+    }
+
+    fn has_some(&mut self, now: Nanos) -> bool {
+        match self.polling {
+            Polling::Always => true,
+            Polling::UpTo(_) => now - *self.idle_since.get_or_insert(now) < self.window,
+        }
+    }
+
+    /// A sleep that was shorter than the longest window would have been saved by a longer one; a longer sleep says
+    /// that the window was in vain.
+    fn slept(&mut self, for_ns: Nanos) {
+        self.idle_since = None;
+        if let Polling::UpTo(longest) = self.polling {
+            self.window = match for_ns <= longest {
+                true => (self.window * 2).clamp(WINDOW_MIN.min(longest), longest),
+                false => 0,
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_grows_with_short_sleeps_and_ends_with_a_long_one() {
+        let mut patience = Patience::new(Polling::UpTo(32_000));
+        assert!(!patience.has_some(0));
+        patience.slept(10_000);
+        assert!(patience.has_some(100) && patience.has_some(4_099) && !patience.has_some(4_100));
+        for _ in 0..10 {
+            patience.slept(32_000);
+        }
+        assert!(patience.has_some(0) && patience.has_some(31_999) && !patience.has_some(32_000));
+        patience.worked();
+        assert!(patience.has_some(40_000), "it begins anew with work");
+        patience.slept(32_001);
+        assert!(!patience.has_some(50_000));
+    }
+
+    #[test]
+    fn who_never_polls_sleeps_at_once() {
+        let mut patience = Patience::new(Polling::UpTo(0));
+        patience.slept(0);
+        assert!(!patience.has_some(5));
+    }
+}

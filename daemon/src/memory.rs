@@ -1,0 +1,33 @@
+//! The guest's memory.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
+
+/// Where a ring's own idea of the guest's memory is set.
+pub type MemoryMap = GuestMemoryAtomic<GuestMemoryMmap>;
+
+/// The guest's memory as it was when a request arrived; stays mapped as long as anybody holds it.
+///
+/// Each ring has one of its own around the same map, so that threads that serve different rings do not count in the
+/// same place.
+#[derive(Clone, Debug)]
+pub struct Memory(Arc<Map>);
+
+#[derive(Debug)]
+struct Map(Arc<GuestMemoryMmap>);
+
+impl Memory {
+    /// For the use of one ring.
+    pub fn new(map: Arc<GuestMemoryMmap>) -> Memory {
+        Memory(Arc::new(Map(map)))
+    }
+}
+
+impl Deref for Memory {
+    type Target = GuestMemoryMmap;
+
+    fn deref(&self) -> &GuestMemoryMmap {
+        &self.0.0
+    }
+}

@@ -1,0 +1,297 @@
+//! One ring of a guest: chains are taken out of it, completions are put back.
+
+mod inflight;
+mod used;
+
+pub use inflight::{Inflight, Region};
+
+use crate::chain::{Broken, Finished, Limits, Parsed, Parser, Table};
+use crate::memory::{Memory, MemoryMap};
+use blkstay_engine::request::Status;
+use std::fs::File;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use vhost_user_backend::{VringMutex, VringState, VringT};
+use virtio_queue::{Error, QueueOwnedT, QueueT};
+use vm_memory::{GuestAddress, GuestAddressSpace, GuestMemoryMmap};
+
+/// Most chains that are taken out of a ring at once.
+pub const TAKEN_AT_ONCE: usize = 64;
+
+/// A ring, as long as its guest is connected.
+pub struct Ring {
+    /// Index of the queue.
+    pub index: u16,
+    /// Held from taking chains out until somebody answers for them, so that stopping the ring misses none.
+    taking: Mutex<()>,
+    state: Mutex<State>,
+    /// Signalled when nothing is in flight.
+    idle: Condvar,
+    /// Set when the guest broke it; it is left alone until the guest sets it up anew.
+    broken: AtomicBool,
+}
+
+struct State {
+    /// Its addresses, size, indexes and descriptors for kicks and calls.
+    vring: VringMutex<MemoryMap>,
+    memory: Memory,
+    parser: Parser,
+    /// Chains taken from it and not put back.
+    in_flight: usize,
+    /// What is in flight, kept where it outlives this process.
+    inflight: Option<Inflight>,
+    /// Chains that were in flight when another daemon died, oldest first from the end.
+    resubmit: Vec<u16>,
+}
+
+/// A chain out of a ring.
+pub struct Taken {
+    /// What it is.
+    pub parsed: Parsed,
+    /// It was in flight when another daemon died.
+    pub resubmitted: bool,
+}
+
+impl Ring {
+    /// A ring that the guest has not set up.
+    ///
+    /// # Errors
+    /// None that can happen: the size is a constant that rings can have.
+    pub fn new(index: u16, map: MemoryMap, queue_size_max: u16) -> Result<Ring, Error> {
+        let memory = Memory::new(Arc::new(GuestMemoryMmap::clone(&map.memory())));
+        let state = State {
+            vring: VringMutex::new(map, queue_size_max)?,
+            memory,
+            parser: Parser::default(),
+            in_flight: 0,
+            inflight: None,
+            resubmit: Vec::new(),
+        };
+        Ok(Ring {
+            index,
+            taking: Mutex::default(),
+            state: Mutex::new(state),
+            idle: Condvar::new(),
+            broken: AtomicBool::new(false),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whoever takes chains out holds this until somebody answers for them.
+    pub fn taking(&self) -> MutexGuard<'_, ()> {
+        self.taking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
+    }
+
+    fn set_broken(&self, why: &str) {
+        tracing::warn!(queue = self.index, why, "a ring is stopped");
+        self.broken.store(true, Ordering::Release);
+    }
+
+    /// Appends what the guest has made available, oldest first, up to [`TAKEN_AT_ONCE`].
+    pub fn take(&self, limits: &Limits, taken: &mut Vec<Taken>) {
+        let mut state = self.lock();
+        if self.is_broken() {
+            return;
+        }
+        if let Err(why) = state.take(limits, taken) {
+            self.set_broken(&why.to_string());
+            taken.push(Taken { parsed: Parsed::Broken(why), resubmitted: false });
+        }
+    }
+
+    /// Asks the guest to kick for the next chain; says whether there is one already.
+    pub fn wants_kicks(&self) -> bool {
+        let state = self.lock();
+        let mut vring = state.vring.get_mut();
+        if self.is_broken() || !serves(&vring) {
+            return false;
+        }
+        let map = state.memory.clone();
+        let more = vring.get_queue_mut().enable_notification(&*map);
+        more.unwrap_or(false) || !state.resubmit.is_empty()
+    }
+
+    /// Tells the guest that requests are through, with one notification at most.
+    pub fn complete(&self, requests: &mut Vec<(Finished, Status)>) {
+        let count = requests.len();
+        let mut state = self.lock();
+        if let Err(why) = state.complete(requests.drain(..), self.is_broken()) {
+            self.set_broken(why);
+        }
+        self.ended(&mut state, count);
+    }
+
+    /// A request is given up: the guest will not be told.
+    pub fn abandon(&self, request: Finished) {
+        request.abandon();
+        self.ended(&mut self.lock(), 1);
+    }
+
+    fn ended(&self, state: &mut State, count: usize) {
+        state.in_flight = state.in_flight.saturating_sub(count);
+        if state.in_flight == 0 {
+            self.idle.notify_all();
+        }
+    }
+
+    /// Returns when nothing is in flight any more.
+    pub fn wait_until_idle(&self) {
+        let mut state = self.lock();
+        while state.in_flight > 0 {
+            state = self.idle.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The descriptor that the guest kicks through.
+    pub fn kick(&self) -> Option<RawFd> {
+        self.lock().vring.get_ref().get_kick().as_ref().map(AsRawFd::as_raw_fd)
+    }
+
+    /// The guest's memory is another from now on.
+    pub fn set_memory(&self, map: Arc<GuestMemoryMmap>) {
+        self.lock().memory = Memory::new(map);
+    }
+
+    /// Does something with its settings.
+    pub fn with<T>(&self, settings: impl FnOnce(&VringMutex<MemoryMap>) -> T) -> T {
+        settings(&self.lock().vring)
+    }
+
+    /// What is in flight is kept there from now on; what is in flight there was when another daemon died.
+    pub fn set_inflight(&self, inflight: Option<Inflight>) {
+        self.lock().inflight = inflight;
+    }
+
+    /// The guest starts it: chains are taken from here on.
+    ///
+    /// # Errors
+    /// What is kept of the requests in flight makes no sense; nothing is taken up then.
+    pub fn start(&self) -> Result<(), String> {
+        let mut state = self.lock();
+        self.broken.store(false, Ordering::Release);
+        state.vring.set_queue_ready(true);
+        state.take_up()
+    }
+
+    /// The guest stops it: when this returns nothing is taken any more.
+    pub fn stop(&self) {
+        self.lock().vring.set_queue_ready(false);
+        drop(self.taking());
+    }
+
+    /// The guest is told of everything and has stopped it; the descriptors for kicks and calls are let go.
+    pub fn reset(&self) -> u16 {
+        let mut state = self.lock();
+        state.resubmit.clear();
+        state.vring.set_kick(None);
+        state.vring.set_call(None);
+        state.vring.queue_next_avail()
+    }
+
+    /// Notifies the guest's descriptor for calls, whatever it wants: chains may have completed before it was there.
+    pub fn set_call(&self, call: Option<File>) {
+        let state = self.lock();
+        state.vring.set_call(call);
+        let _ = state.vring.signal_used_queue();
+    }
+}
+
+/// Whether the guest wants chains to be taken.
+fn serves(vring: &VringState<MemoryMap>) -> bool {
+    vring.get_queue().ready() && vring.is_enabled()
+}
+
+impl State {
+    fn take(&mut self, limits: &Limits, taken: &mut Vec<Taken>) -> Result<(), Broken> {
+        let mut vring = self.vring.get_mut();
+        if !serves(&vring) {
+            return Ok(());
+        }
+        let queue = vring.get_queue_mut();
+        let memory: &GuestMemoryMmap = &self.memory;
+        let table = Table { at: GuestAddress(queue.desc_table()), entries: queue.size() };
+        while let Some(head) = self.resubmit.pop() {
+            let parsed = self.parser.parse(table, head, &self.memory, limits)?;
+            self.in_flight += 1;
+            taken.push(Taken { parsed, resubmitted: true });
+        }
+        let size = usize::from(queue.size());
+        let before = queue.next_avail();
+        let available = queue.avail_idx(memory, Ordering::Acquire).map_err(|_| Broken::Rings)?.0;
+        if available == before {
+            return Ok(());
+        }
+        queue.disable_notification(memory).map_err(|_| Broken::Rings)?;
+        let room = TAKEN_AT_ONCE.saturating_sub(taken.len());
+        for chain in queue.iter(memory).map_err(|_| Broken::Rings)?.take(room) {
+            let head = chain.head_index();
+            let parsed = self.parser.parse(table, head, &self.memory, limits)?;
+            taken.push(Taken { parsed, resubmitted: false });
+            self.in_flight += 1;
+            if self.in_flight > size {
+                return Err(Broken::TooMany);
+            }
+            if let Some(inflight) = &mut self.inflight {
+                inflight.taken(head);
+            }
+        }
+        // Entries of the available ring are outside memory: looking again would never end.
+        if queue.next_avail() == before { Err(Broken::Rings) } else { Ok(()) }
+    }
+
+    fn complete(
+        &mut self,
+        requests: impl Iterator<Item = (Finished, Status)>,
+        broken: bool,
+    ) -> Result<(), &'static str> {
+        let mut vring = self.vring.get_mut();
+        let mut used = used::Used::new(vring.get_queue(), &self.memory);
+        let mut put = |head, written| match &mut used {
+            Ok(used) => used.put(head, written, self.inflight.as_mut()),
+            Err(why) => Err(*why),
+        };
+        let mut wrong = None;
+        for (request, status) in requests {
+            match request.complete(status) {
+                Some((head, written)) if !broken && wrong.is_none() => wrong = put(head, written).err(),
+                Some(_) => {}
+                None => wrong = Some("a status byte is outside memory by now"),
+            }
+        }
+        if let Some(why) = wrong {
+            return Err(why);
+        }
+        let (next, notify) = used?.publish(self.inflight.as_mut())?;
+        vring.get_queue_mut().set_next_used(next);
+        if notify && let Err(error) = vring.signal_used_queue() {
+            tracing::warn!(%error, "the guest could not be notified");
+        }
+        Ok(())
+    }
+
+    /// Takes up what another daemon left in flight.
+    fn take_up(&mut self) -> Result<(), String> {
+        let mut vring = self.vring.get_mut();
+        let queue = vring.get_queue_mut();
+        let Some(inflight) = &mut self.inflight else { return Ok(()) };
+        let used = queue.used_idx(&*self.memory, Ordering::Acquire).map_err(|error| error.to_string())?.0;
+        self.resubmit = inflight.left(queue.size(), used)?;
+        let taken = u16::try_from(self.resubmit.len()).map_err(|_| "too many are in flight")?;
+        if taken > 0 {
+            tracing::info!(taken, "requests that were in flight when a daemon died are taken up");
+            queue.set_next_avail(used.wrapping_add(taken));
+        }
+        queue.set_next_used(used);
+        // The oldest is taken first, from the end.
+        self.resubmit.reverse();
+        Ok(())
+    }
+}
