@@ -206,7 +206,7 @@ impl Model {
 
     fn note_requests(&mut self, record: &Record) {
         match record {
-            Record::Arrived { request, point } => self.arrived(*request, point.as_deref()),
+            Record::Arrived { request, point, .. } => self.arrived(*request, point.as_deref()),
             Record::Submitted { id } => {
                 // It need not have stood in the pause that it was to begin.
                 self.live.get_mut(id).expect("it arrived").decided = false;
