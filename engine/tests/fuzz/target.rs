@@ -178,7 +178,10 @@ pub fn journal(case: &Case) -> u64 {
         let place = where_and_how as usize % file.len();
         match where_and_how >> 60 {
             0 => file.truncate(place),
-            1 => file[place..].rotate_left(where_and_how as usize % 16),
+            1 => {
+                let tail = &mut file[place..];
+                tail.rotate_left(1 % tail.len());
+            }
             _ => file[place] ^= (where_and_how >> 40) as u8,
         }
         if file.is_empty() {
