@@ -78,10 +78,11 @@ fn told(bytes: &[u8]) -> (String, Vec<Trouble>) {
 #[test]
 fn lanes_of_a_session_are_merged_by_time_and_sessions_follow_each_other() {
     let mut file = File::default();
-    file.push(file.chunk(0, 0, 0).logs(&[(1, "a"), (5, "d")]).end(Some(3 * PAGE)));
+    file.push(file.chunk(0, 0, 0).logs(&[(1, "a"), (4, "d")]).end(Some(3 * PAGE)));
     file.push(file.chunk(0, 2, 0).logs(&[(5, "f"), (9, "i")]));
     file.push(file.chunk(0, 1, 0).logs(&[(2, "b"), (5, "e"), (8, "h")]).end(None));
-    file.push(file.chunk(0, 0, 1).logs(&[(4, "d'"), (7, "g")]));
+    file.push(file.chunk(0, 0, 2).logs(&[(7, "g")]));
+    file.push(file.chunk(0, 0, 1).logs(&[(5, "d'")]).end(Some(2 * PAGE)));
     let session = file.place();
     file.push(file.chunk(session, 0, 0).logs(&[(1, "A"), (3, "C")]).end(None));
     file.push(file.chunk(session, 1, 0).logs(&[(2, "B")]).end(None));

@@ -84,6 +84,10 @@ impl<E, F: FnMut(u64, &mut [u8]) -> Result<usize, E>> Reader<F> {
             }
         }
         self.note(odd, bytes);
+        // One that was made ready ahead may be used after one that is behind it.
+        for chunks in self.sessions.values_mut().flat_map(BTreeMap::values_mut) {
+            chunks.make_contiguous().sort_by_key(|chunk| (chunk.number, chunk.offset));
+        }
         Ok(())
     }
 
@@ -163,8 +167,14 @@ impl<E, F: FnMut(u64, &mut [u8]) -> Result<usize, E>> Reader<F> {
         let Some(header) = self.lanes[index].chunks.pop_front() else { return Ok(false) };
         let bytes = self.fetch(header.offset, u64::from(header.bytes))?;
         let lane = &mut self.lanes[index];
-        if header.number != lane.expected {
-            let chunks = header.number.checked_sub(lane.expected);
+        if header.number < lane.expected {
+            // There was one with that number.
+            let what = What::NoChunk { bytes: header.bytes.into() };
+            self.troubles.push_back(Trouble { at: header.offset, what });
+            return Ok(true);
+        }
+        if header.number > lane.expected {
+            let chunks = Some(header.number - lane.expected);
             let what = What::Missing { lane: lane.number, chunks };
             self.troubles.push_back(Trouble { at: header.offset, what });
             lane.broken_off = None;

@@ -276,3 +276,13 @@ fn every_call_is_understood_or_refused() {
 fn every_line_of_a_journal_is_read_or_refused() {
     lines("lines", target::line, include_str!("../corpus/journal.jsonl")).run();
 }
+
+#[test]
+fn every_journal_is_read_whatever_is_damaged() {
+    let corpus = include_str!("../corpus/journal.jsonl");
+    let mut fuzz = lines("journals", target::journal, corpus);
+    let texts: Vec<&str> = corpus.lines().collect();
+    let some = texts.chunks(6).map(|texts| Case { text: texts.join("\n"), ..Case::default() });
+    fuzz.seeds.extend(some);
+    fuzz.run();
+}

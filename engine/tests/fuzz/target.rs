@@ -5,7 +5,8 @@ use blkstay_engine::control::{Call, Command};
 use blkstay_engine::diagnostic::{Diagnostics, Severity};
 use blkstay_engine::engine::{Action, Engine, Input, Token};
 use blkstay_engine::event::Gate;
-use blkstay_engine::journal::{Line, Record, Source};
+use blkstay_engine::journal::chunk::{HEADER_BYTES, Header, PAGE};
+use blkstay_engine::journal::{Line, Piece, Record, Source, codec, contents};
 use blkstay_engine::policy::{Checked, Policy, Settings};
 use blkstay_engine::replay::refeed;
 use blkstay_engine::request::{ByteRange, Op, Probes, Request, RequestId, Status};
@@ -155,4 +156,44 @@ pub fn line(case: &Case) -> u64 {
         }
         Err(error) => hash(&kind(&error.to_string().replace(|c: char| c.is_ascii_digit(), ""))),
     }
+}
+
+/// A journal of the lines that are some. Each of the others damages the file: its hash says where and how.
+pub fn journal(case: &Case) -> u64 {
+    let read: Vec<Result<Line, &str>> =
+        case.text.lines().map(|text| serde_json::from_str(text).map_err(|_| text)).collect();
+    let mut words = vec![0; HEADER_BYTES / 8];
+    let lines: Vec<Piece> = read.iter().flatten().cloned().map(Piece::Line).collect();
+    for line in read.iter().flatten() {
+        codec::encode(line.t, &line.record, &mut words).expect("a frame");
+    }
+    words.resize((words.len() + 1).next_multiple_of(PAGE as usize / 8), 0);
+    let bytes = u32::try_from(words.len() * 8).expect("a small file");
+    let header = Header { session: 0, offset: 0, lane: 0, number: 0, bytes };
+    words[..HEADER_BYTES / 8].copy_from_slice(&header.words());
+    let mut file: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    assert_eq!(contents(&file), lines, "what was written is read");
+    for text in read.iter().filter_map(|line| line.as_ref().err()) {
+        let where_and_how = hash(text);
+        let place = where_and_how as usize % file.len();
+        match where_and_how >> 60 {
+            0 => file.truncate(place),
+            1 => {
+                let tail = &mut file[place..];
+                tail.rotate_left(1 % tail.len());
+            }
+            _ => file[place] ^= (where_and_how >> 40) as u8,
+        }
+        if file.is_empty() {
+            break;
+        }
+    }
+    let pieces = contents(&file);
+    let bad = pieces.iter().filter_map(|piece| match piece {
+        Piece::Trouble(trouble) => Some(std::mem::discriminant(&trouble.what)),
+        Piece::Line(_) => None,
+    });
+    let mut bad: Vec<_> = bad.take(3).collect();
+    bad.dedup();
+    hash(&(bad, pieces.len().min(8)))
 }
