@@ -29,7 +29,7 @@ pub struct Handler {
     map: MemoryMap,
     /// Where QEMU has the guest's memory, for it speaks of rings by its own addresses.
     mappings: Vec<Mapping>,
-    features: u64,
+    owned: bool,
     inflight: Option<Region>,
 }
 
@@ -43,7 +43,7 @@ struct Mapping {
 impl Handler {
     /// Nothing is said yet.
     pub fn new(core: Arc<Core>, rings: Vec<Arc<Ring>>, crew: Arc<Crew>, map: MemoryMap) -> Handler {
-        Handler { core, rings, crew, map, mappings: Vec::new(), features: 0, inflight: None }
+        Handler { core, rings, crew, map, mappings: Vec::new(), owned: false, inflight: None }
     }
 
     fn ring(&self, index: u32) -> Result<&Arc<Ring>> {
@@ -98,11 +98,14 @@ fn without_waiting(file: Option<File>) -> Result<Option<File>> {
 
 impl VhostUserBackendReqHandlerMut for Handler {
     fn set_owner(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.owned, true) {
+            return Err(Error::InvalidOperation("already owned"));
+        }
         Ok(())
     }
 
     fn reset_owner(&mut self) -> Result<()> {
-        self.features = 0;
+        self.owned = false;
         Ok(())
     }
 
@@ -119,7 +122,6 @@ impl VhostUserBackendReqHandlerMut for Handler {
         if features & !device.features() != 0 {
             return Err(Error::InvalidParam);
         }
-        self.features = features;
         device.accepted(features);
         let event_idx = features & 1 << VIRTIO_RING_F_EVENT_IDX != 0;
         // Without the feature that has messages to enable rings, they are.

@@ -174,7 +174,8 @@ fn a_journal_is_cut_to_what_it_has_when_its_daemon_ends() {
     let mut daemon = Daemon::start();
     daemon.assert_serves();
     daemon.end(Signal::SIGTERM);
-    assert_eq!(std::fs::metadata(&daemon.journal).expect("the journal").len(), 4096);
+    // The engine's lane keeps its first chunk; that of the lane that served comes after it, and is cut.
+    assert_eq!(std::fs::metadata(&daemon.journal).expect("the journal").len(), 65536 + 4096);
 }
 
 #[test]
@@ -213,7 +214,7 @@ fn a_guest_that_goes_in_the_middle_of_work_leaves_nothing_open() {
 
 #[test]
 fn a_journal_that_is_full_ends_the_run_loudly_and_nothing_is_served_after_that() {
-    let mut daemon = Recipe::new().file_blocks_max(16).start();
+    let mut daemon = Recipe::new().file_blocks_max(80).start();
     let mut client = daemon.connect_with(Setup { queue_size: 256, ..Setup::default() });
     let mut seen = 0;
     loop {

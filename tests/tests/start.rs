@@ -294,7 +294,7 @@ fn a_wrong_command_line_is_exit_status_2() {
     let place = Place::new();
     for (arguments, part) in [
         ("--image DIR/disk", "--socket <PATH>"),
-        ("--socket DIR/blk.sock", "--image <PATH>"),
+        ("--socket DIR/blk.sock", "--image <IMAGE>"),
         ("--socket DIR/blk.sock --image DIR/disk --num-queues 0", "0 is not in 1..=16"),
         ("--socket DIR/blk.sock --image DIR/disk --num-queues 17", "17 is not in 1..=16"),
         ("--socket DIR/blk.sock --image DIR/disk --num-queues many", "invalid value 'many'"),

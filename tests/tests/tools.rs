@@ -144,7 +144,10 @@ fn good_and_bad_files_are_told_apart() {
 
 /// A daemon that has served a bit, and has ended.
 fn served() -> Daemon {
-    let mut daemon = Daemon::start();
+    served_by(Daemon::start())
+}
+
+fn served_by(mut daemon: Daemon) -> Daemon {
     let mut client = daemon.connect();
     client.write(0, &[7; 512]);
     client.ask(&Request::write(1 << 40, &[7; 512]));
@@ -226,7 +229,8 @@ fn exported(daemon: &Daemon) -> String {
 
 #[test]
 fn a_journal_agrees_with_itself_until_somebody_changes_it() {
-    let mut daemon = served();
+    let point = "[point.A]\nop = \"write\"\n";
+    let mut daemon = served_by(Recipe::new().policy(point).start());
     let path = daemon.journal.display().to_string();
     let verify = || binary::run("blkstay", &["log", "--verify", &path]);
     let agrees = verify();

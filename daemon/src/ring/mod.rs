@@ -229,6 +229,9 @@ impl State {
         if available == before {
             return Ok(());
         }
+        if !queue.is_valid(memory) {
+            return Err(Broken::Rings);
+        }
         queue.disable_notification(memory).map_err(|_| Broken::Rings)?;
         let room = TAKEN_AT_ONCE.saturating_sub(taken.len());
         for chain in queue.iter(memory).map_err(|_| Broken::Rings)?.take(room) {
