@@ -37,7 +37,11 @@ impl Index<'_> {
 
     /// The same for the name that a value is.
     pub fn read(&self, kind: &str, name: &str, at: &Spot, mistakes: &mut Mistakes) -> Option<usize> {
-        self.get(kind, name).map_err(|bad| mistakes.push(bad.at(at))).ok()
+        let declare = match kind {
+            "place" => format!("declare it: `{name} = \"guest\"`, or where it is, in [place]"),
+            _ => format!("declare it: `{name} = {{ op = \"write\" }}`, say, in [{kind}]"),
+        };
+        self.get(kind, name).map_err(|bad| mistakes.push(bad.declare(self, &declare).at(at))).ok()
     }
 }
 

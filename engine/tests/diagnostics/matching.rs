@@ -171,6 +171,8 @@ error: nothing is more probable than 1
   |
 9 | E = { class = ["journal", "jornal-commit"], probability = 1.5 }
   |                                                           ^^^
+  |
+  = help: write 0.2 for one in five, say
 
 error: `every` must be a whole number, 1 or more
   --> my.toml:10:15

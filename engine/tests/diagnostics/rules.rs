@@ -194,7 +194,7 @@ error: unknown point `A`
 28 | point = "A"
    |         ^^^
    |
-   = help: there is none to choose from
+   = help: declare it: `A = { op = "write" }`, say, in [point]
 "#,
     );
 }

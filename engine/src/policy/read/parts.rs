@@ -148,7 +148,8 @@ fn listed<'t>(table: &Table<'t>, kind: &'static str, mistakes: &mut Mistakes) ->
         Some(node) => {
             let mistake = Diagnostic::error(node.at.clone(), format!("`{kind}` must be a list"));
             mistakes.push(mistake.help(format!("write [[{kind}]] above each")));
-            &[]
+            // What is in it is meant as one of them, and may have mistakes of its own.
+            if let Value::Table(_) = node.value { std::slice::from_ref(node) } else { &[] }
         }
         None => &[],
     }
