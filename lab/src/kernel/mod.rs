@@ -21,10 +21,10 @@ mod compression;
 mod config;
 mod debian;
 mod directory;
-pub mod modinfo;
+pub(crate) mod modinfo;
 mod module_tree;
 mod need;
-pub mod process;
+pub(crate) mod process;
 mod spec;
 
 pub use cache::Cache;
