@@ -3,15 +3,15 @@
 CARGO ?= cargo
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 
-.PHONY: help demo test build setup setup-bench lint bench fuzz clean
+.PHONY: help demo test build setup setup-bench setup-variants lint bench fuzz clean
 
 help: ## Say what can be made
-	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
 demo: build ## Open the ext4 race on a stock kernel, and see a later kernel close it
 	@scripts/demo
 
-test: build lint ## Run every test: unit, property, clients, guests
+test: build lint setup-variants ## Run every test: unit, property, clients, guests
 	$(CARGO) test --release --workspace --locked
 
 build: setup ## Build blkstayd and blkstay into target/release
@@ -19,6 +19,9 @@ build: setup ## Build blkstayd and blkstay into target/release
 
 setup: ## Install what is missing to build and to run guests (needs root or sudo if anything is)
 	@scripts/setup
+
+setup-variants: ## Install what is missing to build variants of kernels
+	@scripts/setup variants
 
 lint: setup ## Check the formatting and run clippy, where the toolchain has them
 	@if $(CARGO) fmt --version >/dev/null 2>&1; then $(CARGO) fmt --all --check; else echo "no rustfmt here: skipped"; fi

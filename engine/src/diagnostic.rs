@@ -111,7 +111,8 @@ impl Diagnostics {
         let mut shown: Vec<String> =
             self.list.iter().take(SHOWN_MAX).map(|one| self.render_one(one, &renderer)).collect();
         if self.list.len() > SHOWN_MAX {
-            shown.push(format!("… and {} more", self.list.len() - SHOWN_MAX));
+            let more = self.list.len() - SHOWN_MAX;
+            shown.push(format!("… and {more} more; what is shown here is the first {SHOWN_MAX}"));
         }
         shown.join("\n\n")
     }
@@ -172,13 +173,19 @@ pub fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Stri
         .take(COMPARED_MAX)
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
         .min()
-        .filter(|(distance, candidate)| distance * 3 <= candidate.len());
+        .filter(|(_, candidate)| is_near(word, candidate));
     match near {
         Some((_, candidate)) => format!("did you mean `{candidate}`?"),
         None if known.is_empty() => "there is none to choose from".to_owned(),
         None if known.len() > LISTED_MAX => format!("it can be {}, …", list(&known[..LISTED_MAX])),
         None => format!("it can be {}", list(&known)),
     }
+}
+
+/// Whether one word may be meant where another is written.
+pub fn is_near(word: &str, meant: &str) -> bool {
+    word.len().abs_diff(meant.len()) * 3 <= meant.len()
+        && strsim::damerau_levenshtein(word, meant) * 3 <= meant.len()
 }
 
 /// Words in back quotes, with commas.

@@ -30,6 +30,14 @@ pub enum Command {
     /// Exit status: 0 every kernel got a verdict; 1 the case could not be run; 2 the command line is
     /// wrong; 3 a verdict is `lost` or `missed`; 130 interrupted.
     Run(Run),
+    /// List, fetch and build kernels for `blkstay run --kernel`; docs/kernels.md has examples
+    ///
+    /// Exit status: 0 done; 1 there is no such kernel, or it cannot be fetched or built; 2 the command line is wrong.
+    Kernel {
+        /// What to do
+        #[command(subcommand)]
+        command: KernelCommand,
+    },
     /// Print a journal, or verify it
     ///
     /// Exit status: 0 printed, or with `--verify` its policy decides everything again as it is recorded; 1 it cannot
@@ -111,8 +119,9 @@ pub struct Run {
     #[arg(value_name = "CASE")]
     pub case: PathBuf,
 
-    /// Kernel to run it on, may be repeated: a bzImage, a directory with an unpacked kernel package,
-    /// or `debian:6.12`, the newest such build in Debian's suites
+    /// Kernel to run it on, may be repeated: a bzImage, a directory with an unpacked kernel package or a
+    /// build, `debian:6.12`, the newest such build in Debian's suites, or a variant: `variant:NAME`,
+    /// `my-fix.toml`, each with `@debian:7.3` or not
     #[arg(long = "kernel", value_name = "KERNEL", default_value = "debian:6.12")]
     pub kernels: Vec<String>,
 
@@ -131,6 +140,45 @@ pub struct Run {
     /// Keep console, journal, image and every attempt's report in this directory
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
+}
+
+/// What can be done with kernels.
+#[derive(Debug, Subcommand)]
+pub enum KernelCommand {
+    /// List what Debian's suites offer, what the cache has, and the variants in ./variants
+    List(KernelList),
+    /// Fetch kernels into the cache, and build those that are variants
+    Fetch(KernelFetch),
+    /// Build a variant: a module of a stock kernel, made anew with a change
+    Build(KernelBuild),
+}
+
+/// Arguments of `blkstay kernel list`.
+#[derive(Debug, Args)]
+pub struct KernelList {
+    /// Print one JSON document; docs/kernels.md describes the fields
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `blkstay kernel fetch`.
+#[derive(Debug, Args)]
+pub struct KernelFetch {
+    /// Kernels, as after `blkstay run --kernel`
+    #[arg(required = true, value_name = "KERNEL")]
+    pub specs: Vec<String>,
+}
+
+/// Arguments of `blkstay kernel build`.
+#[derive(Debug, Args)]
+pub struct KernelBuild {
+    /// The variant's file, or its name in ./variants
+    #[arg(value_name = "VARIANT")]
+    pub variant: String,
+
+    /// Debian kernel to make it of, instead of the variant's own
+    #[arg(long, value_name = "KERNEL")]
+    pub kernel: Option<String>,
 }
 
 /// Arguments of `blkstay log`.

@@ -12,3 +12,4 @@ pub mod policy;
 pub mod run;
 pub mod schema;
 mod tie;
+pub mod variant;

@@ -2,7 +2,7 @@
 
 use crate::out;
 use anyhow::anyhow;
-use blkstay_engine::diagnostic::{Diagnostic, Diagnostics, Spot};
+use blkstay_engine::diagnostic::Diagnostics;
 use blkstay_engine::policy::{Checked, Policy, Settings};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -27,23 +27,44 @@ impl Unusable {
 }
 
 /// Reads a policy and what it includes; paths in it are seen from the directory of the file that they are in. For a
-/// case, the guest's script is looked at, too.
+/// case, the guest's script is looked at, too; one that is missing is what its user tells.
 ///
 /// # Errors
 /// Every mistake, in one pass.
 pub fn load(path: &Path, settings: &Settings) -> Result<Checked, Unusable> {
+    read(path, settings, &mut |name| find_script(path, name).ok().and_then(read_script))
+}
+
+/// The same, with a warning of a script that is not there.
+///
+/// # Errors
+/// Every mistake, in one pass.
+pub fn load_with_script(path: &Path, settings: &Settings) -> Result<Checked, Unusable> {
+    read(path, settings, &mut |name| match find_script(path, name) {
+        Ok(script) => read_script(script),
+        Err([here, there]) => Some(Err(format!(
+            "the guest script `{name}` is neither {} nor {}",
+            here.display(),
+            there.display()
+        ))),
+    })
+}
+
+fn read(
+    path: &Path,
+    settings: &Settings,
+    script: &mut dyn FnMut(&str) -> Option<Result<String, String>>,
+) -> Result<Checked, Unusable> {
     let origin = path.display().to_string();
     let text =
         read_text(path).map_err(|error| Unusable::Unread(format!("{origin}: cannot read it: {error}")))?;
     let mut include = |path: &str| read_text(Path::new(path)).map_err(|error| error.to_string());
-    let mut checked = Policy::read(&origin, &text, settings, &mut include).map_err(Unusable::Mistakes)?;
-    if let Some(guest) = checked.policy.case.as_ref().map(|case| case.guest.clone())
-        && let Ok(script) = find_script(path, &guest)
-        && let Ok(script) = std::fs::read_to_string(script)
-    {
-        checked.warn_of_script(&guest, &script);
-    }
-    Ok(checked)
+    Policy::check(&origin, &text, settings, &mut include, script).map_err(Unusable::Mistakes)
+}
+
+fn read_script(path: PathBuf) -> Option<Result<String, String>> {
+    let read = read_text(&path);
+    Some(read.map_err(|error| format!("the guest script {} cannot be read: {error}", path.display())))
 }
 
 /// Most bytes in a file of a policy.
@@ -58,21 +79,7 @@ fn read_text(path: &Path) -> std::io::Result<String> {
     }
 }
 
-/// Warns of a case whose guest's script is not there.
-pub fn warn_of_missing_script(path: &Path, checked: &mut Checked) {
-    let Some(guest) = checked.policy.case.as_ref().map(|case| case.guest.as_str()) else { return };
-    let Err([here, there]) = find_script(path, guest) else { return };
-    let message = format!("the guest script `{guest}` is neither {} nor {}", here.display(), there.display());
-    let written = format!("\"{guest}\"");
-    let start = checked.policy.written.text.find(&written);
-    let span = start.map_or(0..0, |start| start..start + written.len());
-    let warning = Diagnostic::warning(Spot { file: 0, span }, message);
-    let list = &mut checked.warnings.list;
-    list.push(warning.help("`blkstay run` needs it"));
-    list.sort_by_key(|one| (one.at.file, one.at.span.start));
-}
-
-/// The same for what uses a policy: shows warnings on standard error.
+/// Reads a policy to use it; shows warnings on standard error.
 ///
 /// # Errors
 /// It cannot be used; every mistake is in the message.

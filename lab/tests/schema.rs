@@ -1,6 +1,6 @@
 //! The schema for editors says what the reader of policies takes.
 
-use blkstay_engine::policy::grammar;
+use blkstay_engine::policy::{Policy, grammar};
 use blkstay_lab::schema::schema;
 use jsonschema::Validator;
 use serde_json::Value;
@@ -171,12 +171,124 @@ fn what_is_broken_is_not_valid() {
 fn a_parameter_can_stand_for_any_value() {
     let validator = validator();
     let good = [
-        "point.A = { nth = \"$nth\", op = \"$op\", class = \"$class\", probability = \"$p\" }",
+        "point.A = { nth = \"$nth\", op = \"$op\", class = \"$class\" }",
+        "point.A = { op = \"$op\", flush-follows = true, probability = \"$p\", when = \"in-flight >= ${n}\" }",
+        "rule = [{ gate = \"$gate\", reorder = \"$order\", window = \"$w\", name = \"x-${n}\" }]",
         "state.a = \"$on\"",
         "watchdog = \"${seconds}s\"",
         "place.a = { sector = \"$first\", sectors = \"$count\" }",
     ];
     for text in good {
         assert!(validator.is_valid(&from_toml(text)), "{text}");
+    }
+}
+
+/// What the reader takes, and so does the schema. Each has what it names.
+const ACCEPTED: [&str; 22] = [
+    "watchdog = \"5s\"",
+    "place.p = { block = 0, blocks = 1, block-size = \"1k\" }",
+    "place.p = { offset = \"0\", length = 512 }",
+    "point.A = { op = \"write\", flush-follows = true }",
+    "point.A = { from = 2, every = 3, count = 4, probability = 1 }",
+    "point.A = { when = \"in-flight > 0\" }",
+    "point.A = { when = \" held<=3 \" }",
+    "point.A = { when = \"A.arrived == 0\" }",
+    "point.A = { length = { max = \"4k\" } }",
+    "rule = [{ gate = \"submit\", pass = true }]",
+    "rule = [{ gate = \"submit\", pass = false, fail = \"io-error\" }]",
+    "rule = [{ gate = \"submit\", reorder = \"random\", window = 2, within = \"1ms\" }]",
+    "rule = [{ gate = \"submit\", reorder = \"random\", until = \"attempt.finished\" }]",
+    "rule = [{ gate = \"submit\", reorder = [2, 1], within = \"1ms\" }]",
+    "rule = [{ gate = \"submit\", pause = \"disk\", until = \"attempt.finished\", fail = \"io-error\" }]",
+    "rule = [{ gate = \"submit\", delay = { normal = { mean = \"0s\", deviation = \"0s\" }, min = \"0s\" } }]",
+    "rule = [{ gate = \"submit\", delay = \"0s\", name = \"a-b_1\" }]",
+    "rule = [{ gate = \"submit\", limit = { bandwidth = \"1M\", burst = \"4k\" } }]",
+    "rule = [{ gate = \"complete\", op = \"read\", payload = { offset = 0, bytes = \" c0 3B\" }, pass = true }]",
+    "sign.s = { kernel-log = \"x\", per-boot-max = 1 }",
+    "case = { about = \"x\", guest = \"x.sh\", image = { size = \"1M\", filesystem = \"xfs\" }, device = { queue-size = 2, num-queues = 16 } }",
+    "case = { about = \"x\", guest = \"x.sh\", limit = \"1s\", image = { size = 1048576, filesystem = \"ext4\", options = [] } }",
+];
+
+/// What the reader refuses, and so does the schema.
+const REFUSED: [&str; 50] = [
+    "watchdog = \"0s\"",
+    "seed = 1.5",
+    "include = \"a.toml\"",
+    "place.p = { offset = 0, length = 0 }",
+    "place.p = { sector = 0, sectors = 0 }",
+    "place.p = { block = 0, blocks = 1, block-size = \"3\" }",
+    "place.p = { block = 0, blocks = 1, block-size = 0 }",
+    "place.guest = \"guest\"",
+    "point.A = { nth = 1, from = 2 }",
+    "point.A = { nth = 1, count = 2 }",
+    "point.A = { nth = 1, probability = 0.5 }",
+    "point.A = { op = \"flush\", place = { offset = 0, length = 1 } }",
+    "point.A = { op = [\"flush\", \"get-id\"], place = { offset = 0, length = 1 } }",
+    "point.A = { flush-follows = true }",
+    "point.A = { op = \"read\", flush-follows = true }",
+    "point.A = { length = {} }",
+    "point.A = { queue = 65536 }",
+    "point.A = { op = \"write\", payload = { offset = 0, bytes = \"abc\" } }",
+    "point.A = { op = \"write\", payload = { offset = 0, text = \"\" } }",
+    "point.A = { when = \"A\" }",
+    "point.A = { when = \"A.begun\" }",
+    "point.A = { when = \"in-flight\" }",
+    "point.A = { when = \"in-flight >= 0\" }",
+    "point.A = { when = \"in-flight < 0\" }",
+    "point.A = { when = \"in-flight != 3\" }",
+    "point.A = { when = \"in-flight => 3\" }",
+    "point.A = { when = \"!A.done\" }",
+    "point.A = { when = \"A.done and A.arrived\" }",
+    "point.A = { when = { any = [\"A.done\"], all = [\"A.done\"] } }",
+    "point.A = {}\nhold = [{ gate = \"A.compleet\", until = \"attempt.finished\" }]",
+    "point.A = {}\nhold = [{ gate = \"A.submit\", until = \"attempt.finished\", watchdog = \"0ms\" }]",
+    "rule = [{ gate = \"submit\" }]",
+    "rule = [{ gate = \"submit\", op = \"read\" }]",
+    "rule = [{ gate = \"submit\", pass = true, name = \"1a\" }]",
+    "rule = [{ gate = \"submit\", pass = true, fail = \"io-error\" }]",
+    "rule = [{ gate = \"submit\", pass = true, window = 3 }]",
+    "rule = [{ gate = \"submit\", reorder = \"random\" }]",
+    "rule = [{ gate = \"submit\", reorder = \"random\", within = \"1s\" }]",
+    "rule = [{ gate = \"submit\", reorder = \"random\", window = 1 }]",
+    "rule = [{ gate = \"submit\", reorder = \"random\", window = 2, until = \"attempt.finished\" }]",
+    "rule = [{ gate = \"submit\", reorder = [1] }]",
+    "rule = [{ gate = \"submit\", delay = \"1ms\", until = \"attempt.finished\" }]",
+    "rule = [{ gate = \"submit\", delay = \"1ms\", stall = { every = \"1s\", for = \"1ms\" } }]",
+    "rule = [{ gate = \"submit\", delay = { min = \"1ms\" } }]",
+    "rule = [{ gate = \"submit\", delay = { pareto = { least = \"0s\", shape = 1 } } }]",
+    "rule = [{ gate = \"submit\", delay = { uniform = [\"0s\", \"1s\"], table = [[\"1s\", 1]] } }]",
+    "rule = [{ gate = \"submit\", limit = { bandwidth = 0 } }]",
+    "rule = [{ gate = \"submit\", op = \"write\", flush-follows = true, pass = true }]",
+    "case = { about = \"x\", guest = \"a/x.sh\", image = { size = \"1M\", filesystem = \"xfs\" } }",
+    "case = { about = \"x\", guest = \"x.sh\", image = { size = \"1M\", filesystem = \"xfs\" }, device = { queue-size = 3 } }",
+];
+
+/// What the reader refuses and a schema cannot: values that are compared with each other, sums, and names.
+const BEYOND_A_SCHEMA: [&str; 8] = [
+    "point.A = { after = \"B.done\" }",
+    "place.p = { offset = \"16000000T\", length = \"16000000T\" }",
+    "rule = [{ gate = \"submit\", delay = \"11s\" }]",
+    "rule = [{ gate = \"submit\", delay = { uniform = [\"2s\", \"1s\"] } }]",
+    "rule = [{ gate = \"submit\", stall = { every = \"1s\", for = \"2s\" } }]",
+    "rule = [{ gate = \"submit\", reorder = [1, 1] }]",
+    "point.A = {}\nhold = [{ gate = \"A.submit\", until = \"A.done\" }]",
+    "case = { about = \"x\", guest = \"x.sh\", image = { size = 1048577, filesystem = \"xfs\" } }",
+];
+
+#[test]
+fn schema_and_reader_agree() {
+    let validator = validator();
+    let is_read = |text: &str| Policy::parse("my.toml", text).map_err(|mistakes| mistakes.to_string());
+    for text in ACCEPTED {
+        assert_eq!(is_read(text).map(drop), Ok(()), "{text}");
+        assert!(validator.is_valid(&from_toml(text)), "the schema refuses {text}");
+    }
+    for text in REFUSED {
+        assert!(is_read(text).is_err(), "the reader takes {text}");
+        assert!(!validator.is_valid(&from_toml(text)), "the schema takes {text}");
+    }
+    for text in BEYOND_A_SCHEMA {
+        assert!(is_read(text).is_err(), "the reader takes {text}");
+        assert!(validator.is_valid(&from_toml(text)), "the schema refuses {text}: it belongs to the others");
     }
 }

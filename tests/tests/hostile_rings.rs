@@ -146,7 +146,10 @@ fn odd_queue_sizes_harm_nobody() {
         let client = Client::negotiate(&daemon.socket, Setup::default());
         client.share_memory();
         let accepted = client.frontend.set_vring_num(0, size).is_ok();
-        assert!(accepted == (size.is_power_of_two() && size <= 32768), "a queue of {size}, accepted: {accepted}");
+        assert!(
+            accepted == (size.is_power_of_two() && size <= 32768),
+            "a queue of {size}, accepted: {accepted}"
+        );
         drop(client);
         daemon.assert_serves();
     }

@@ -2,7 +2,7 @@
 
 use blkstay_engine::journal::Line;
 use blkstay_tests::binary;
-use blkstay_tests::daemon::Daemon;
+use blkstay_tests::daemon::{Daemon, Recipe};
 use blkstay_tests::{journal, request::Request};
 use nix::sys::signal::Signal;
 use serde_json::Value;

@@ -2,11 +2,16 @@
 
 use super::grammar;
 use super::names::{BadName, Names};
+use super::phrase;
 use super::table::{Mistakes, items};
-use super::tree::{Node, Value};
+use super::tree::{Entry, Node, Value};
 use crate::control::ExprText;
 use crate::diagnostic::{Diagnostic, suggest};
 use crate::event::{Event, Expr, Gauge};
+
+const EXAMPLE: &str = "write \"A.arrived\", { any = […] }, { all = […] } or { not = … }";
+
+const LIST: &str = "write { any = […] } if one of them is enough, { all = […] } if each is needed";
 
 /// Reads an expression of a policy file; every mistake in it is reported.
 pub fn read(names: &Names<'_>, node: &Node, mistakes: &mut Mistakes) -> Option<Expr> {
@@ -26,10 +31,22 @@ pub fn read(names: &Names<'_>, node: &Node, mistakes: &mut Mistakes) -> Option<E
                 }
             }
         }
-        _ => {
-            let message = "an expression is an event, a state, a comparison, { any = […] }, { all = […] } or \
-                           { not = … }";
-            mistakes.push(Diagnostic::error(node.at.clone(), message));
+        Value::Table(table) => {
+            let known = |entry: &&Entry| grammar::EXPRESSION.contains(&entry.name.as_str());
+            let several = table.iter().filter(known).count() > 1;
+            let help = if several {
+                "put one into the other: { all = [\"A.done\", { any = […] }] }"
+            } else {
+                EXAMPLE
+            };
+            let message = "an expression that is a table has one of `any`, `all` and `not`";
+            mistakes.push(Diagnostic::error(node.at.clone(), message).help(help));
+            None
+        }
+        other => {
+            let message = format!("an expression is a string or a table, not {}", other.kind());
+            let help = if let Value::Array(_) = other { LIST } else { EXAMPLE };
+            mistakes.push(Diagnostic::error(node.at.clone(), message).help(help));
             None
         }
     }
@@ -72,6 +89,10 @@ pub fn resolve(names: &Names<'_>, written: &ExprText) -> Result<Expr, String> {
 
 /// An event, a state or a comparison.
 fn leaf(names: &Names<'_>, written: &str) -> Result<Expr, BadName> {
+    if let Some(table) = phrase::as_table(written) {
+        let message = format!("`{}` is not one event, state or comparison", written.trim());
+        return Err(BadName { message, help: format!("write {table}") });
+    }
     if let Some(operator) = written.find(['<', '>', '=', '!']) {
         let (what, rest) = written.split_at(operator);
         let number = rest.trim_start_matches(['<', '>', '=', '!']);
@@ -129,6 +150,10 @@ fn compare(
         ("<=", _) => Ok(less_than(number + 1)),
         ("==", 0) => Ok(less_than(1)),
         ("==", _) => Ok(Expr::All(vec![at_least(number), less_than(number + 1)])),
+        ("!=", _) => Err(BadName {
+            message: "unknown comparison `!=`".to_owned(),
+            help: format!("write {{ not = \"{what} == {number}\" }}"),
+        }),
         _ => Err(BadName {
             message: format!("unknown comparison `{operator}`"),
             help: "it can be `>=`, `>`, `<`, `<=`, `==`".into(),

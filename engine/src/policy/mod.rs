@@ -7,6 +7,7 @@ mod explain;
 mod expr;
 pub mod grammar;
 mod names;
+mod phrase;
 mod quantity;
 mod read;
 mod rule;

@@ -37,7 +37,11 @@ impl Index<'_> {
 
     /// The same for the name that a value is.
     pub fn read(&self, kind: &str, name: &str, at: &Spot, mistakes: &mut Mistakes) -> Option<usize> {
-        self.get(kind, name).map_err(|bad| mistakes.push(bad.at(at))).ok()
+        let declare = match kind {
+            "place" => format!("declare it: `{name} = \"guest\"`, or where it is, in [place]"),
+            _ => format!("declare it: `{name} = {{ op = \"write\" }}`, say, in [{kind}]"),
+        };
+        self.get(kind, name).map_err(|bad| mistakes.push(bad.declare(self, &declare).at(at))).ok()
     }
 }
 
@@ -49,6 +53,8 @@ pub struct Names<'n> {
     pub states: Index<'n>,
     /// Declared events of each source.
     pub events: BTreeMap<Source, Index<'n>>,
+    /// Events whose source is written wrong, which is told where they are declared.
+    pub sourceless: Vec<&'n str>,
     /// Whether an event needs no declaration.
     pub free: fn(&str) -> bool,
 }
@@ -64,6 +70,7 @@ impl<'n> Names<'n> {
             points: policy.points.iter().map(|point| point.name.as_str()).collect(),
             states: policy.states.iter().map(|state| state.name.as_str()).collect(),
             events: events.into(),
+            sourceless: Vec::new(),
             free,
         }
     }
@@ -103,12 +110,22 @@ impl<'n> Names<'n> {
 
     /// The name of a declared event.
     pub fn declared(&self, source: Source, name: &str, written: &str) -> Result<String, BadName> {
-        if (self.free)(written) {
+        if (self.free)(written) || self.sourceless.contains(&name) {
             return Ok(name.to_owned());
         }
         let none = Index::default();
         let known = self.events.get(&source).unwrap_or(&none);
+        let other = SOURCES.iter().find(|(other, _)| {
+            *other != source && self.events.get(other).is_some_and(|events| events.at.contains_key(name))
+        });
         let found = known.get(&format!("{source} event"), name);
+        if let (Err(bad), Some((_, other))) = (&found, other) {
+            let message = bad.message.clone();
+            return Err(BadName {
+                message,
+                help: format!("`{name}` is declared as an event of \"{other}\" in [event]"),
+            });
+        }
         let declare = format!("declare it: `{name} = \"{source}\"` in [event]");
         found.map(|_| name.to_owned()).map_err(|bad| bad.declare(known, &declare))
     }
@@ -145,6 +162,8 @@ impl BadName {
     fn declare(mut self, known: &Index<'_>, help: &str) -> BadName {
         if known.list.is_empty() {
             self.help = help.to_owned();
+        } else if !self.help.starts_with("did you mean") {
+            self.help = format!("{}; or {help}", self.help);
         }
         self
     }

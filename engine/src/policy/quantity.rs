@@ -31,6 +31,17 @@ pub fn parse_some_time(text: &str) -> Result<Nanos, String> {
     }
 }
 
+/// A time above none that ends nothing: a share of a period, a bound of what is drawn.
+///
+/// # Errors
+/// What would be right.
+pub fn parse_positive_time(text: &str) -> Result<Nanos, String> {
+    match parse_duration(text)? {
+        0 => Err("it must be more than no time; write 50us, say".to_owned()),
+        some => Ok(some),
+    }
+}
+
 /// Bytes, more than none.
 ///
 /// # Errors

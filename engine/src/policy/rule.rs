@@ -32,6 +32,23 @@ pub struct Filter {
     pub turn: Turn,
 }
 
+impl Filter {
+    /// Every request.
+    pub const ANY: Filter = Filter {
+        ops: OpSet::ANY,
+        range: None,
+        length_min: 0,
+        length_max: u64::MAX,
+        queue: None,
+        class: None,
+        probe: None,
+        flush_follows: false,
+        point: None,
+        when: None,
+        turn: Turn::EACH,
+    };
+}
+
 /// A range of the disk, known or to be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Where {

@@ -1,7 +1,7 @@
 //! The texts that a policy is read from.
 
 use super::{Policy, read};
-use crate::diagnostic::{Diagnostics, Spot};
+use crate::diagnostic::Diagnostics;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -48,8 +48,6 @@ pub struct Checked {
     pub policy: Policy,
     /// What probably is not meant; the list may be empty.
     pub warnings: Diagnostics,
-    /// Events of the guest, and where they are declared.
-    pub(super) guest_events: Vec<(String, Spot)>,
 }
 
 impl Policy {
@@ -73,7 +71,23 @@ impl Policy {
         settings: &Settings,
         include: &mut dyn FnMut(&str) -> Result<String, String>,
     ) -> Result<Checked, Diagnostics> {
-        read::read(origin, text, settings, include)
+        read::read(origin, text, settings, include, &mut |_| None)
+    }
+
+    /// The same, with an eye on the guest script of a case: `script` gets its name and returns its text or why there is
+    /// none, or `None` if it has not looked. A script that is not there, or does not do what the policy counts on, is
+    /// warned of.
+    ///
+    /// # Errors
+    /// Every mistake in the texts, in one pass.
+    pub fn check(
+        origin: &str,
+        text: &str,
+        settings: &Settings,
+        include: &mut dyn FnMut(&str) -> Result<String, String>,
+        script: &mut dyn FnMut(&str) -> Option<Result<String, String>>,
+    ) -> Result<Checked, Diagnostics> {
+        read::read(origin, text, settings, include, script)
     }
 
     /// Reads a policy again from what it was read from.

@@ -234,14 +234,6 @@ error: unknown parameter `tme`
   |
   = help: did you mean `time`?
 
-warning: parameter `gate` is never used
- --> my.toml:3:1
-  |
-3 | gate = "submit"
-  | ^^^^
-  |
-  = help: write "$gate" where its value belongs, or leave it out
-
 error: parameter `must` has no value
  --> my.toml:4:1
   |
@@ -289,6 +281,14 @@ A = { nth = "$n", op = "$op" }
         )],
         &[("n", "abc"), ("oop", "read")],
         r#"
+warning: point `A` is never used
+ --> my.toml:5:1
+  |
+5 | A = { nth = "$n", op = "$op" }
+  | ^ no hold, rule or expression names it
+  |
+  = help: leave it out
+
 error: parameter `n` is an integer, `abc` is not
  --> --set:1:3
   |

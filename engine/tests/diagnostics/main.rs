@@ -1,5 +1,6 @@
 //! What a person sees who wrote a policy wrong: whole messages.
 
+mod doubts;
 mod files;
 mod matching;
 mod rules;
@@ -253,6 +254,14 @@ error: `1x` is not a size: write bytes, or 4k, 64M, 1G
   |
 3 | p = { offset = "1x", length = 0 }
   |                ^^^^
+
+error: place `p` is a range of nothing
+ --> my.toml:3:31
+  |
+3 | p = { offset = "1x", length = 0 }
+  |                               ^
+  |
+  = help: write how much there is of it, 1 or more
 
 error: a flush has no place: it addresses no bytes
  --> my.toml:5:29

@@ -96,11 +96,13 @@ E = { class = ["journal", "jornal-commit"], probability = 1.5 }
 F = { every = 0, place = 5 }
 "#,
         r#"
-error: place `p` has no bytes on any disk
+error: place `p` is a range of nothing
  --> my.toml:2:29
   |
 2 | p = { sector = 1, sectors = 0 }
   |                             ^
+  |
+  = help: write how much there is of it, 1 or more
 
 error: place `q` must be { offset, length }, { sector, sectors } or { block, blocks, block-size }
  --> my.toml:3:5
@@ -141,6 +143,8 @@ error: no bytes are found everywhere
   |
 7 | C = { op = "write", payload = { offset = 0, text = "" } }
   |                                                    ^^
+  |
+  = help: write what the data has there, or leave `payload` out
 
 error: `payload` has no `offset`
  --> my.toml:8:31
@@ -167,6 +171,8 @@ error: nothing is more probable than 1
   |
 9 | E = { class = ["journal", "jornal-commit"], probability = 1.5 }
   |                                                           ^^^
+  |
+  = help: write 0.2 for one in five, say
 
 error: `every` must be a whole number, 1 or more
   --> my.toml:10:15
@@ -185,74 +191,14 @@ error: `place` must be the name of a place or a range, not an integer
 
 #[test]
 fn more_payloads_than_can_be_told_apart() {
+    let point =
+        |n: usize| format!("P{n} = {{ op = \"write\", payload = {{ offset = {n}, text = \"x\" }} }}\n");
+    let used = (0..65).map(|n| format!("\"P{n}.done\"")).collect::<Vec<_>>().join(",");
+    let points: String = (0..65).map(point).collect();
     assert_mistakes(
-        r#"[point]
-P0 = { op = "write", payload = { offset = 0, text = "x" } }
-P1 = { op = "write", payload = { offset = 1, text = "x" } }
-P2 = { op = "write", payload = { offset = 2, text = "x" } }
-P3 = { op = "write", payload = { offset = 3, text = "x" } }
-P4 = { op = "write", payload = { offset = 4, text = "x" } }
-P5 = { op = "write", payload = { offset = 5, text = "x" } }
-P6 = { op = "write", payload = { offset = 6, text = "x" } }
-P7 = { op = "write", payload = { offset = 7, text = "x" } }
-P8 = { op = "write", payload = { offset = 8, text = "x" } }
-P9 = { op = "write", payload = { offset = 9, text = "x" } }
-P10 = { op = "write", payload = { offset = 10, text = "x" } }
-P11 = { op = "write", payload = { offset = 11, text = "x" } }
-P12 = { op = "write", payload = { offset = 12, text = "x" } }
-P13 = { op = "write", payload = { offset = 13, text = "x" } }
-P14 = { op = "write", payload = { offset = 14, text = "x" } }
-P15 = { op = "write", payload = { offset = 15, text = "x" } }
-P16 = { op = "write", payload = { offset = 16, text = "x" } }
-P17 = { op = "write", payload = { offset = 17, text = "x" } }
-P18 = { op = "write", payload = { offset = 18, text = "x" } }
-P19 = { op = "write", payload = { offset = 19, text = "x" } }
-P20 = { op = "write", payload = { offset = 20, text = "x" } }
-P21 = { op = "write", payload = { offset = 21, text = "x" } }
-P22 = { op = "write", payload = { offset = 22, text = "x" } }
-P23 = { op = "write", payload = { offset = 23, text = "x" } }
-P24 = { op = "write", payload = { offset = 24, text = "x" } }
-P25 = { op = "write", payload = { offset = 25, text = "x" } }
-P26 = { op = "write", payload = { offset = 26, text = "x" } }
-P27 = { op = "write", payload = { offset = 27, text = "x" } }
-P28 = { op = "write", payload = { offset = 28, text = "x" } }
-P29 = { op = "write", payload = { offset = 29, text = "x" } }
-P30 = { op = "write", payload = { offset = 30, text = "x" } }
-P31 = { op = "write", payload = { offset = 31, text = "x" } }
-P32 = { op = "write", payload = { offset = 32, text = "x" } }
-P33 = { op = "write", payload = { offset = 33, text = "x" } }
-P34 = { op = "write", payload = { offset = 34, text = "x" } }
-P35 = { op = "write", payload = { offset = 35, text = "x" } }
-P36 = { op = "write", payload = { offset = 36, text = "x" } }
-P37 = { op = "write", payload = { offset = 37, text = "x" } }
-P38 = { op = "write", payload = { offset = 38, text = "x" } }
-P39 = { op = "write", payload = { offset = 39, text = "x" } }
-P40 = { op = "write", payload = { offset = 40, text = "x" } }
-P41 = { op = "write", payload = { offset = 41, text = "x" } }
-P42 = { op = "write", payload = { offset = 42, text = "x" } }
-P43 = { op = "write", payload = { offset = 43, text = "x" } }
-P44 = { op = "write", payload = { offset = 44, text = "x" } }
-P45 = { op = "write", payload = { offset = 45, text = "x" } }
-P46 = { op = "write", payload = { offset = 46, text = "x" } }
-P47 = { op = "write", payload = { offset = 47, text = "x" } }
-P48 = { op = "write", payload = { offset = 48, text = "x" } }
-P49 = { op = "write", payload = { offset = 49, text = "x" } }
-P50 = { op = "write", payload = { offset = 50, text = "x" } }
-P51 = { op = "write", payload = { offset = 51, text = "x" } }
-P52 = { op = "write", payload = { offset = 52, text = "x" } }
-P53 = { op = "write", payload = { offset = 53, text = "x" } }
-P54 = { op = "write", payload = { offset = 54, text = "x" } }
-P55 = { op = "write", payload = { offset = 55, text = "x" } }
-P56 = { op = "write", payload = { offset = 56, text = "x" } }
-P57 = { op = "write", payload = { offset = 57, text = "x" } }
-P58 = { op = "write", payload = { offset = 58, text = "x" } }
-P59 = { op = "write", payload = { offset = 59, text = "x" } }
-P60 = { op = "write", payload = { offset = 60, text = "x" } }
-P61 = { op = "write", payload = { offset = 61, text = "x" } }
-P62 = { op = "write", payload = { offset = 62, text = "x" } }
-P63 = { op = "write", payload = { offset = 63, text = "x" } }
-P64 = { op = "write", payload = { offset = 64, text = "x" } }
-"#,
+        &format!(
+            "[point]\n{points}\n[[rule]]\ngate = \"submit\"\nop = \"read\"\nwhen = {{ any = [{used}] }}\npass = true\n"
+        ),
         r#"
 error: a policy can have 64 different payloads, this is one more
   --> my.toml:66:33
@@ -349,11 +295,13 @@ error: `state.slow` is on or off, not a number
    |
    = help: write `state.slow`, or { not = "state.slow" }
 
-error: an expression is an event, a state, a comparison, { any = […] }, { all = […] } or { not = … }
+error: an expression is a string or a table, not an integer
   --> my.toml:11:14
    |
 11 | J = { when = 5 }
    |              ^
+   |
+   = help: write "A.arrived", { any = […] }, { all = […] } or { not = … }
 "#,
     );
 }

@@ -194,7 +194,7 @@ error: unknown point `A`
 28 | point = "A"
    |         ^^^
    |
-   = help: there is none to choose from
+   = help: declare it: `A = { op = "write" }`, say, in [point]
 "#,
     );
 }
@@ -241,6 +241,17 @@ error: there are two rules called `gc`
   |
   = help: give one of them another name
 
+warning: rule `rule-4` never decides: rule `gc` does before it
+  --> my.toml:12:8
+   |
+ 2 | name = "gc"
+   |        ---- decides about all of these requests
+...
+12 | name = "rule-4"
+   |        ^^^^^^^^ never reached
+   |
+   = help: put the narrower rule first, or let the earlier one mean fewer requests
+
 error: there are two rules called `rule-4`
   --> my.toml:17:1
    |
@@ -252,6 +263,17 @@ error: there are two rules called `rule-4`
    |
    = help: give one of them another name
 
+warning: rule `rule-4` never decides: rule `gc` does before it
+  --> my.toml:17:1
+   |
+ 2 | name = "gc"
+   |        ---- decides about all of these requests
+...
+17 | [[rule]]
+   | ^^^^^^^^ never reached
+   |
+   = help: put the narrower rule first, or let the earlier one mean fewer requests
+
 error: `a b` is not a name
   --> my.toml:23:8
    |
@@ -259,6 +281,17 @@ error: `a b` is not a name
    |        ^^^^^
    |
    = help: a name starts with a letter and has letters, digits, `-` and `_`
+
+warning: rule `a b` never decides: rule `gc` does before it
+  --> my.toml:23:8
+   |
+ 2 | name = "gc"
+   |        ---- decides about all of these requests
+...
+23 | name = "a b"
+   |        ^^^^^ never reached
+   |
+   = help: put the narrower rule first, or let the earlier one mean fewer requests
 "#,
     );
 }
@@ -336,6 +369,18 @@ error: `delay` must have one of `uniform`, `normal`, `lognormal`, `pareto` and `
    |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
    |
    = help: or be a time: delay = "5ms"
+
+error: `normal` has no `deviation`
+  --> my.toml:19:20
+   |
+19 | delay = { normal = { mean = "1ms" }, table = [] }
+   |                    ^^^^^^^^^^^^^^^^ `deviation` is missing here
+
+error: expected a list of one [DELAY, WEIGHT] or more
+  --> my.toml:19:46
+   |
+19 | delay = { normal = { mean = "1ms" }, table = [] }
+   |                                              ^^
 
 error: a row must be [DELAY, WEIGHT]
   --> my.toml:23:20

@@ -1,6 +1,6 @@
 //! What a policy says that is probably not meant.
 
-use super::{assert_same, assert_warnings, checked};
+use super::{assert_warnings, checked};
 
 #[test]
 fn what_lies_beyond_the_end_of_the_disk() {
@@ -451,26 +451,6 @@ warning: rule `rule-3` has a watchdog, but nothing to wait for
     );
 }
 
-#[test]
-fn an_event_that_the_script_does_not_name() {
-    let mut checked = checked("[event]\nreaped = \"guest\"\ngo = \"guest\"\nlater = \"control\"\n");
-    assert_eq!(checked.policy.guest_events(), ["reaped", "go"]);
-    assert!(checked.warnings.list.is_empty());
-    checked.warn_of_script("x.sh", "stay emit a-reaped\nstay emit go; # going\n");
-    assert_same(
-        &checked.warnings.render(false),
-        r#"
-warning: guest event `reaped` is never emitted: `x.sh` does not name it
- --> my.toml:2:1
-  |
-2 | reaped = "guest"
-  | ^^^^^^
-  |
-  = help: write `stay emit reaped` where it happens
-"#,
-    );
-}
-
 /// Asserts that rules beside a point `W`, one write, are not doubted.
 fn assert_no_warning(rules: &str) {
     let text = format!("[event]\ng = \"guest\"\n[point]\nW = {{ op = \"write\", nth = 2 }}\n{rules}");
@@ -480,7 +460,7 @@ fn assert_no_warning(rules: &str) {
 
 #[test]
 fn rules_for_different_requests_do_not_shadow_each_other() {
-    let used = "[[hold]]\ngate = \"W.submit\"\nuntil = \"guest.g\"\n";
+    let used = "[[hold]]\ngate = \"W.complete\"\nuntil = \"guest.g\"\n";
     let rule = |keys: &str| format!("[[rule]]\ngate = \"submit\"\npass = true\n{keys}\n");
     let pairs = [
         ("op = \"read\"", "op = \"write\""),

@@ -33,10 +33,7 @@ pub fn check(args: &Check) -> Result<ExitCode> {
     }
     let mut document = Document { good: true, files: Vec::new() };
     for path in &args.policies {
-        let mut loaded = policy::load(path, &args.with.settings());
-        if let Ok(checked) = &mut loaded {
-            policy::warn_of_missing_script(path, checked);
-        }
+        let loaded = policy::load_with_script(path, &args.with.settings());
         let good = loaded.as_ref().is_ok_and(|checked| is_good(args, checked));
         document.good &= good;
         if args.json {

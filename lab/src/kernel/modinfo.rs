@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use object::{Object, ObjectSection};
+use std::path::Path;
 
 /// The parts of `.modinfo` that decide what is loaded, and in which order.
 #[derive(Debug, Default, PartialEq)]
@@ -39,9 +40,23 @@ impl ModInfo {
     }
 }
 
+/// The kernel that a module is for, and how both are configured: one that differs is not loaded.
+pub fn vermagic(module: &[u8]) -> Result<String> {
+    let file = object::File::parse(module).context("not an ELF file")?;
+    let section = file.section_by_name(".modinfo").context("no .modinfo section: not a kernel module")?;
+    let data = section.data().context("damaged .modinfo section")?;
+    let magic = entries(data).find(|(key, _)| *key == "vermagic").map(|(_, value)| value.trim().to_owned());
+    magic.context("no vermagic")
+}
+
 /// A module's name as the kernel has it: files may be spelled with `-` where the kernel says `_`.
 pub fn canonical(name: &str) -> String {
     name.replace('-', "_")
+}
+
+/// Whether an uncompressed module file is that of the module with this name.
+pub fn is_file_of(file: &Path, name: &str) -> bool {
+    file.file_stem().is_some_and(|stem| canonical(&stem.to_string_lossy()) == name)
 }
 
 /// The `key=value` strings in a `.modinfo` section or in `modules.builtin.modinfo`.

@@ -142,6 +142,13 @@ impl Inventory {
         self.files.get(&canonical(module)).map(PathBuf::as_path)
     }
 
+    /// Takes another file for the module that it is named after.
+    pub fn replace(&mut self, file: &Path) {
+        if let Some(name) = file.file_name().and_then(|name| module_name(name.to_str()?)) {
+            self.files.insert(name, file.to_owned());
+        }
+    }
+
     /// Is a module or alias of this name built in? Says yes when nothing is known about what is built in.
     pub fn is_builtin(&self, name: &str) -> bool {
         !self.knows_builtin || self.builtin.contains(&canonical(name))

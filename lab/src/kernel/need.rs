@@ -5,7 +5,7 @@ use super::modinfo::{ModInfo, canonical};
 use super::module_tree::{Driver, Inventory, ModuleTree};
 use anyhow::{Context, Result, bail};
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A driver that a guest cannot do without.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -41,9 +41,11 @@ pub struct Module {
     pub bytes: Vec<u8>,
 }
 
-/// The modules that make `wanted` work, each after those it depends on.
-pub fn load_order(tree: &ModuleTree, wanted: &[Need]) -> Result<Vec<Module>> {
-    let inventory = tree.read()?;
+/// The modules that make `wanted` work, each after those it depends on; those in `replaced` are taken instead of the
+/// tree's own of their names.
+pub fn load_order(tree: &ModuleTree, replaced: &[PathBuf], wanted: &[Need]) -> Result<Vec<Module>> {
+    let mut inventory = tree.read()?;
+    replaced.iter().for_each(|file| inventory.replace(file));
     let mut plan = Plan { inventory: &inventory, seen: HashSet::new(), order: Vec::new() };
     let mut missing = Vec::new();
     for need in wanted {
@@ -111,7 +113,7 @@ impl Plan<'_> {
     /// A module that has the alias. Only those whose names contain it are opened: thousands would take seconds.
     ///
     /// Of several implementations of one algorithm (`crypto-crc32c`) the generic one works on every CPU.
-    fn module_with_alias(&self, alias: &str) -> Result<Option<(String, std::path::PathBuf)>> {
+    fn module_with_alias(&self, alias: &str) -> Result<Option<(String, PathBuf)>> {
         let part = alias.strip_prefix("crypto-").unwrap_or(alias);
         let mut names = self.inventory.names_containing(part);
         names.sort_by_key(|name| !name.ends_with("_generic"));
@@ -164,7 +166,7 @@ mod tests {
                 ("virtio-blk.ko", "depends=jbd2\0"),
             ],
         );
-        let modules = load_order(&tree, &[Need::EXT4, Need::VIRTIO_BLK]).unwrap();
+        let modules = load_order(&tree, &[], &[Need::EXT4, Need::VIRTIO_BLK]).unwrap();
         assert_eq!(names(&modules), ["jbd2", "mbcache", "ext4", "virtio_blk"]);
         assert_eq!(modules[0].bytes, synthetic("depends=\0"));
     }
@@ -180,21 +182,22 @@ mod tests {
                 ("libcrc32c.ko", "softdep=pre: crc32c\0"),
             ],
         );
-        assert_eq!(names(&load_order(&tree, &[Need::EXT4]).unwrap()), ["crc32c_generic", "ext4"]);
+        assert_eq!(names(&load_order(&tree, &[], &[Need::EXT4]).unwrap()), ["crc32c_generic", "ext4"]);
     }
 
     #[test]
     fn softdeps_in_a_circle_end() {
         let (_root, tree) =
             kernel("", &[("ext4.ko", "softdep=pre: jbd2\0"), ("jbd2.ko", "softdep=pre: ext4\0")]);
-        assert_eq!(names(&load_order(&tree, &[Need::EXT4]).unwrap()), ["jbd2", "ext4"]);
+        assert_eq!(names(&load_order(&tree, &[], &[Need::EXT4]).unwrap()), ["jbd2", "ext4"]);
     }
 
     #[test]
     fn every_missing_option_is_named() {
         let (root, tree) = kernel("kernel/virtio_pci.ko\n", &[]);
-        let error =
-            load_order(&tree, &[Need::VIRTIO_PCI, Need::VIRTIO_BLK, Need::EXT4]).unwrap_err().to_string();
+        let error = load_order(&tree, &[], &[Need::VIRTIO_PCI, Need::VIRTIO_BLK, Need::EXT4])
+            .unwrap_err()
+            .to_string();
         let place = root.path().canonicalize().unwrap().join("lib/modules/6.12");
         let place = place.display();
         assert_eq!(
@@ -211,7 +214,7 @@ mod tests {
     fn a_missing_dependency_is_an_error() {
         let (_root, tree) = kernel("", &[("ext4.ko", "depends=jbd2\0")]);
         assert_eq!(
-            load_order(&tree, &[Need::EXT4]).unwrap_err().to_string(),
+            load_order(&tree, &[], &[Need::EXT4]).unwrap_err().to_string(),
             "module ext4 depends on jbd2, which is neither built in nor among the modules"
         );
     }
@@ -220,7 +223,7 @@ mod tests {
     fn a_damaged_module_is_an_error_that_names_its_file() {
         let (root, tree) = kernel("", &[("ext4.ko", "")]);
         std::fs::write(root.path().join("lib/modules/6.12/kernel/ext4.ko"), "junk").unwrap();
-        let error = format!("{:#}", load_order(&tree, &[Need::EXT4]).unwrap_err());
+        let error = format!("{:#}", load_order(&tree, &[], &[Need::EXT4]).unwrap_err());
         assert!(error.contains("ext4.ko: not an ELF file"), "{error}");
     }
 }

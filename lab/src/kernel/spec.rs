@@ -13,6 +13,13 @@ pub enum Spec {
     Directory(PathBuf),
     /// A build in Debian's archive.
     Debian(Query),
+    /// A stock kernel with a changed module.
+    Variant {
+        /// Its name in `variants/`, or the path of its file.
+        name: String,
+        /// Spec of the kernel to make it of, instead of its own.
+        kernel: Option<String>,
+    },
 }
 
 impl Spec {
@@ -20,6 +27,9 @@ impl Spec {
     pub fn parse(spec: &str) -> Result<Spec> {
         if let Some(query) = spec.strip_prefix("debian:") {
             return Query::parse(query).map(Spec::Debian);
+        }
+        if let Some(variant) = Spec::variant(spec) {
+            return Ok(variant);
         }
         let path = Path::new(spec);
         if path.is_dir() {
@@ -30,13 +40,30 @@ impl Spec {
         }
         let hint = if Query::parse(spec).is_ok() {
             format!("; did you mean `debian:{spec}`?")
+        } else if Path::new("variants").join(format!("{spec}.toml")).is_file() {
+            format!("; did you mean `variant:{spec}`?")
         } else {
             String::new()
         };
         bail!(
             "kernel `{spec}`: no such file{hint}\n\
-             a kernel is a bzImage, a directory that holds one, or a version in Debian's archive like `debian:6.12`"
+             a kernel is a bzImage, a directory that holds one, a version in Debian's archive like `debian:6.12`, \
+             or a variant of one like `variant:NAME` or `my-fix.toml@debian:6.12`"
         )
+    }
+
+    /// `variant:NAME[@KERNEL]`, or the path of a variant's file, with or without `@KERNEL`.
+    fn variant(spec: &str) -> Option<Spec> {
+        let named = spec.strip_prefix("variant:");
+        let written = named.unwrap_or(spec);
+        let (name, kernel) = match written.rsplit_once('@') {
+            Some((name, kernel)) if named.is_some() || name.ends_with(".toml") => {
+                (name, Some(kernel.to_owned()))
+            }
+            _ => (written, None),
+        };
+        let wanted = named.is_some() || (name.ends_with(".toml") && !Path::new(name).is_dir());
+        wanted.then(|| Spec::Variant { name: name.to_owned(), kernel })
     }
 }
 
@@ -50,7 +77,8 @@ mod tests {
         assert_eq!(
             error,
             "kernel `6.12`: no such file; did you mean `debian:6.12`?\n\
-             a kernel is a bzImage, a directory that holds one, or a version in Debian's archive like `debian:6.12`"
+             a kernel is a bzImage, a directory that holds one, a version in Debian's archive like `debian:6.12`, \
+             or a variant of one like `variant:NAME` or `my-fix.toml@debian:6.12`"
         );
     }
 
@@ -68,5 +96,19 @@ mod tests {
         assert_eq!(Spec::parse(file.to_str().unwrap()).unwrap(), Spec::File(file));
         let path = directory.path();
         assert_eq!(Spec::parse(path.to_str().unwrap()).unwrap(), Spec::Directory(path.to_owned()));
+    }
+
+    #[test]
+    fn a_variant_is_named_or_a_file_and_may_say_of_which_kernel() {
+        let variant = |name: &str, kernel: Option<&str>| Spec::Variant {
+            name: name.to_owned(),
+            kernel: kernel.map(str::to_owned),
+        };
+        let parse = |spec| Spec::parse(spec).unwrap();
+        assert_eq!(parse("variant:fix"), variant("fix", None));
+        assert_eq!(parse("variant:fix@debian:6.12"), variant("fix", Some("debian:6.12")));
+        assert_eq!(parse("my/fix.toml"), variant("my/fix.toml", None));
+        assert_eq!(parse("a@b/fix.toml@debian:7.3"), variant("a@b/fix.toml", Some("debian:7.3")));
+        assert_eq!(parse("a@b/fix.toml"), variant("a@b/fix.toml", None));
     }
 }

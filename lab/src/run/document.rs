@@ -5,6 +5,7 @@ use super::case::Case;
 use super::experiment::{Experiment, Judged};
 use super::judge::{self, Seen};
 use crate::kernel::Kernel;
+use crate::variant::Record;
 use anyhow::{Context, Result};
 use blkstay_engine::journal::{Arm, Outcome};
 use serde::Serialize;
@@ -30,6 +31,8 @@ pub struct KernelResult {
     pub spec: String,
     /// Package and version, for Debian's kernels.
     pub package: Option<String>,
+    /// What the package's kernel was changed by, for a variant.
+    pub variant: Option<Record>,
     /// How the guest was run.
     pub accel: Accel,
     /// What the guest reported before the first attempt, by name.
@@ -139,6 +142,7 @@ impl KernelResult {
             kernel: run.release().or(kernel.release.as_deref()).unwrap_or(&kernel.spec).to_owned(),
             spec: kernel.spec.clone(),
             package: kernel.package.clone(),
+            variant: kernel.variant.clone(),
             accel,
             setup: run.setup.clone(),
             verdict,

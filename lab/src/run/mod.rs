@@ -14,7 +14,7 @@ mod guest;
 mod initramfs;
 mod judge;
 mod process;
-mod progress;
+pub(crate) mod progress;
 mod table;
 
 use crate::cli::Run;

@@ -40,13 +40,20 @@ fn row(result: &KernelResult) -> Vec<Cell> {
         _ => Color::Yellow,
     };
     vec![
-        Cell::new(format!("{} ({})", result.kernel, result.accel)),
+        Cell::new(name(result)),
         Cell::new(result.verdict).fg(colour).add_attribute(Attribute::Bold),
         Cell::new(forced(result)),
         Cell::new(control(result)),
         Cell::new(signs(result)),
         Cell::new(format!("{:.0} s", result.seconds)).set_alignment(CellAlignment::Right),
     ]
+}
+
+/// The release; below it the variant, with the beginning of its change's hash.
+fn name(result: &KernelResult) -> String {
+    let variant = result.variant.as_ref();
+    let variant = variant.map_or(String::new(), |record| format!("\n{} {:.12}", record.name, record.change));
+    format!("{} ({}){variant}", result.kernel, result.accel)
 }
 
 fn forced(result: &KernelResult) -> String {

@@ -4,6 +4,7 @@
 //! (that a name is declared, that holds do not wait in a circle) is said by `blkstay check`.
 
 mod rules;
+mod together;
 mod words;
 mod written;
 

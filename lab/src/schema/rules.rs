@@ -1,8 +1,10 @@
 //! Points and rules as they are written: which requests, and what becomes of them.
 #![allow(dead_code, reason = "nothing is read into these types: they describe")]
 
+use super::together;
 use super::words::{
-    AnyOperation, ClassName, Duration, Failure, Given, OneOrMore, Operation, Positive, Probability, Size,
+    AnyOperation, ClassName, Duration, Failure, Given, HexBytes, Leaf as ExpressionLeaf, OneOrMore,
+    Operation, Positive, Probability, RuleName, Size, SomeBytes, SomeTime, Window,
 };
 use super::written::Range;
 use schemars::JsonSchema;
@@ -10,10 +12,10 @@ use std::num::NonZeroU64;
 
 /// A table that says which requests are meant: the keys of its own, then those that all such tables share.
 macro_rules! matching {
-    ($(#[$about:meta])* struct $name:ident { $($(#[$key:meta])* $own:ident: $kind:ty,)* }) => {
+    ($transform:path; $(#[$about:meta])* struct $name:ident { $($(#[$key:meta])* $own:ident: $kind:ty,)* }) => {
         $(#[$about])*
         #[derive(JsonSchema)]
-        #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+        #[schemars(rename_all = "kebab-case", deny_unknown_fields, transform = $transform)]
         pub struct $name {
             $($(#[$key])* $own: $kind,)*
             /// Which operations; default any.
@@ -50,16 +52,16 @@ macro_rules! matching {
     };
 }
 
-matching! {
+matching! { together::point;
     /// A request with a name, or several: those of an attempt that match.
     struct Point {}
 }
 
-matching! {
+matching! { together::rule;
     /// For every request that matches: what becomes of it at a gate. The first rule that decides has the say.
     struct Rule {
         /// Its name; default `rule-N`.
-        name: Option<String>,
+        name: Option<RuleName>,
         /// Where it decides: `submit`, before the drive has the request, or `complete`, when it is done and the guest
         /// has not been told.
         gate: Given<Gate>,
@@ -78,9 +80,9 @@ matching! {
         /// Collect requests and let them go on in another order.
         reorder: Option<Order>,
         /// How many are collected.
-        window: Option<Given<NonZeroU64>>,
+        window: Option<Given<Window>>,
         /// How long the first waits for the window to fill.
-        within: Option<Given<Duration>>,
+        within: Option<Given<SomeTime>>,
         /// Let it wait for its share of what a slow disk can do.
         limit: Option<Limit>,
         /// Let it wait while the disk stalls.
@@ -92,7 +94,7 @@ matching! {
         /// It goes on at once, and later rules have no say.
         pass: Option<Given<bool>>,
         /// How long it may wait at most; default is that of the file.
-        watchdog: Option<Given<Duration>>,
+        watchdog: Option<Given<SomeTime>>,
     }
 }
 
@@ -124,7 +126,7 @@ enum Length {
 
 /// Bounds of a length.
 #[derive(JsonSchema)]
-#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields, extend("minProperties" = 1))]
 struct LengthBounds {
     /// At least.
     min: Option<Given<Size>>,
@@ -155,7 +157,7 @@ struct PayloadBytes {
     /// Offset in the request's data.
     offset: Given<Size>,
     /// In hexadecimal, blanks allowed: `"c0 3b 39 98"`.
-    bytes: String,
+    bytes: HexBytes,
 }
 
 /// Data that has this text there.
@@ -165,6 +167,7 @@ struct PayloadText {
     /// Offset in the request's data.
     offset: Given<Size>,
     /// The text.
+    #[schemars(length(min = 1))]
     text: String,
 }
 
@@ -173,7 +176,7 @@ struct PayloadText {
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 pub enum Expression {
-    Leaf(String),
+    Leaf(ExpressionLeaf),
     Any(AnyOf),
     All(AllOf),
     Not(NotSo),
@@ -225,7 +228,7 @@ enum Delay {
 
 /// How a delay is drawn: one of `uniform`, `normal`, `lognormal`, `pareto`, `table`, and bounds.
 #[derive(JsonSchema)]
-#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields, transform = together::delay)]
 struct DelayDrawn {
     /// Least and most; anything between is as likely.
     uniform: Option<(Given<Duration>, Given<Duration>)>,
@@ -241,7 +244,7 @@ struct DelayDrawn {
     /// Less counts as this.
     min: Option<Given<Duration>>,
     /// More counts as this.
-    max: Option<Given<Duration>>,
+    max: Option<Given<SomeTime>>,
 }
 
 /// The normal distribution.
@@ -259,9 +262,9 @@ struct Normal {
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 struct LogNormal {
     /// Half are less.
-    median: Given<Duration>,
+    median: Given<SomeTime>,
     /// Of a hundred, 99 are less.
-    p99: Given<Duration>,
+    p99: Given<SomeTime>,
 }
 
 /// The Pareto distribution.
@@ -269,7 +272,7 @@ struct LogNormal {
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 struct Pareto {
     /// Its least value.
-    least: Given<Duration>,
+    least: Given<SomeTime>,
     /// The smaller, the heavier the tail.
     shape: Given<Positive>,
 }
@@ -318,9 +321,9 @@ struct LimitRequests {
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 struct LimitBytes {
     /// Bytes a second.
-    bandwidth: Given<Size>,
+    bandwidth: Given<SomeBytes>,
     /// How many at once after idling; default 1.
-    burst: Option<Given<Size>>,
+    burst: Option<Given<SomeBytes>>,
 }
 
 /// Now and then nothing goes on for some time.
@@ -328,9 +331,9 @@ struct LimitBytes {
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 struct Stall {
     /// From the beginning of one stall to that of the next.
-    every: Given<Duration>,
+    every: Given<SomeTime>,
     /// How long each takes; less than `every`.
-    r#for: Given<Duration>,
+    r#for: Given<SomeTime>,
 }
 
 /// What a pause is for.

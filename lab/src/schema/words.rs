@@ -48,6 +48,87 @@ described!(
 );
 
 described!(
+    /// Bytes, more than none: a whole number, or `"4k"`, `"64M"`, `"1G"`; powers of 1024.
+    SomeBytes,
+    json_schema!({ "anyOf": [
+        { "type": "integer", "minimum": 1 },
+        { "type": "string", "pattern": "^\\s*0*[1-9][0-9]*\\s*[kKMGT]?\\s*$" },
+    ] })
+);
+
+described!(
+    /// A time above none: `"50us"`, `"10ms"`, `"2s"`.
+    SomeTime,
+    json_schema!({ "type": "string", "pattern": "^\\s*0*[1-9][0-9]*\\s*(ns|us|µs|ms|s)\\s*$" })
+);
+
+described!(
+    /// Bytes of a block: 512 or a power of 2 more.
+    BlockSize,
+    json_schema!({ "anyOf": [
+        { "type": "integer", "enum": (9..41).map(|bits| 1_u64 << bits).collect::<Vec<_>>() },
+        { "type": "string", "pattern": "^\\s*0*(512|1024|2048|4096|8192|16384|32768|65536|131072|262144|524288|1048576|(1|2|4|8|16|32|64|128|256|512|1024)\\s*[kKMGT])\\s*$" },
+    ] })
+);
+
+described!(
+    /// Requests that fit into a ring: a power of 2, 2 to 1024.
+    QueueSize,
+    json_schema!({ "type": "integer", "enum": (1..=10).map(|bits| 1_u32 << bits).collect::<Vec<_>>() })
+);
+
+described!(
+    /// A number of rings, 1 to 16.
+    QueueNumber,
+    json_schema!({ "type": "integer", "minimum": 1, "maximum": 16 })
+);
+
+described!(
+    /// How many are collected, 2 or more.
+    Window,
+    json_schema!({ "type": "integer", "minimum": 2 })
+);
+
+described!(
+    /// Bytes in hexadecimal, two digits for each, blanks allowed.
+    HexBytes,
+    json_schema!({ "type": "string", "pattern": "^\\s*([0-9A-Fa-f]\\s*[0-9A-Fa-f]\\s*)+$|\\$" })
+);
+
+described!(
+    /// The name of a rule.
+    RuleName,
+    json_schema!({ "anyOf": [
+        { "type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_-]*$", "not": { "enum": RESERVED } },
+        { "type": "string", "pattern": "\\$" },
+    ] })
+);
+
+described!(
+    /// `POINT.submit` or `POINT.complete`.
+    GateOfPoint,
+    json_schema!({ "type": "string", "pattern": "^[^.]+\\.(submit|complete)$|\\$" })
+);
+
+described!(
+    /// The file name of a guest script; not a path.
+    ScriptName,
+    json_schema!({ "type": "string", "pattern": "^[^/]*$|\\$" })
+);
+
+described!(
+    /// An event (`A.done`, `guest.NAME`), a state (`state.NAME`), or a comparison (`in-flight >= 8`, `W.arrived >= 3`).
+    Leaf,
+    json_schema!({ "type": "string", "anyOf": [
+        { "pattern": "^\\s*(guest|control|policy|state)\\.[A-Za-z][A-Za-z0-9_-]*\\s*$" },
+        { "pattern": "^\\s*attempt\\.(finished|stalled)\\s*$" },
+        { "pattern": "^\\s*[A-Za-z][A-Za-z0-9_-]*\\.(arrived|submitted|done|completed)\\s*$" },
+        { "pattern": "^\\s*(in-flight|held|attempt\\.(finished|stalled)|(guest|control|policy)\\.[A-Za-z][A-Za-z0-9_-]*|[A-Za-z][A-Za-z0-9_-]*\\.(arrived|submitted|done|completed))\\s*(>=\\s*0*[1-9][0-9]*|<\\s*0*[1-9][0-9]*|(>|<=|==)\\s*[0-9]+)\\s*$" },
+        { "pattern": "\\$" },
+    ] })
+);
+
+described!(
     /// What a request asks of the drive.
     Operation,
     json_schema!({ "type": "string", "enum": Op::ALL.map(Op::name) })
@@ -85,6 +166,9 @@ described!(
     Probability,
     json_schema!({ "type": "number", "exclusiveMinimum": 0, "maximum": 1 })
 );
+
+/// Words that begin names of the language, and so name nothing else.
+const RESERVED: [&str; 5] = ["guest", "control", "policy", "state", "attempt"];
 
 /// A value, or a parameter that has it.
 pub struct Given<T>(PhantomData<T>);
@@ -139,7 +223,7 @@ impl<T: JsonSchema> JsonSchema for Named<T> {
         json_schema!({
             "type": "object",
             "additionalProperties": value,
-            "propertyNames": { "pattern": "^[A-Za-z][A-Za-z0-9_-]*$" },
+            "propertyNames": { "pattern": "^[A-Za-z][A-Za-z0-9_-]*$", "not": { "enum": RESERVED } },
         })
     }
 }

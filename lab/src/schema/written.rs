@@ -2,7 +2,9 @@
 #![allow(dead_code, reason = "nothing is read into these types: they describe")]
 
 use super::rules::{Expression, Point, Rule};
-use super::words::{Duration, Given, Named, Size};
+use super::words::{
+    BlockSize, GateOfPoint, Given, Named, QueueNumber, QueueSize, ScriptName, Size, SomeBytes, SomeTime,
+};
 use schemars::JsonSchema;
 use std::num::NonZeroU64;
 
@@ -15,7 +17,7 @@ pub struct Policy {
     /// What chance is drawn from; default 0.
     seed: Option<Given<u64>>,
     /// How long anything may wait for something to happen; default 10 s.
-    watchdog: Option<Given<Duration>>,
+    watchdog: Option<Given<SomeTime>>,
     /// Values that can be given from outside, and their defaults.
     parameter: Option<Named<Parameter>>,
     /// What it takes to run the policy in a guest.
@@ -97,11 +99,11 @@ struct Case {
     /// What it shows, in a line or two.
     about: String,
     /// File name of the guest's script, in guest-scripts/ or beside the policy.
-    guest: String,
+    guest: ScriptName,
     /// Whether the script waits for `attempt.stalled` and reports as `stuck` where the guest stands.
     witness: Option<Given<bool>>,
     /// How long an attempt may take, beside its holds, before the guest counts as lost; default 60 s.
-    limit: Option<Given<Duration>>,
+    limit: Option<Given<SomeTime>>,
     /// How the disk is made.
     image: Image,
     /// What QEMU is told of the disk.
@@ -113,7 +115,7 @@ struct Case {
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 struct Image {
     /// Its size, 1M to 1T, a multiple of 4k.
-    size: Given<Size>,
+    size: Given<SomeBytes>,
     /// Which filesystem is made on it.
     filesystem: Given<Filesystem>,
     /// Options of mkfs.
@@ -133,11 +135,9 @@ enum Filesystem {
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 struct Device {
     /// Requests that fit into a ring: a power of 2.
-    #[schemars(range(min = 2, max = 1024))]
-    queue_size: Option<Given<u16>>,
+    queue_size: Option<Given<QueueSize>>,
     /// How many rings there are.
-    #[schemars(range(min = 1, max = 16))]
-    num_queues: Option<Given<u16>>,
+    num_queues: Option<Given<QueueNumber>>,
 }
 
 /// A place: where it is, or that the guest says where.
@@ -173,7 +173,7 @@ pub struct RangeBytes {
     /// First byte.
     offset: Given<Size>,
     /// Number of bytes.
-    length: Given<Size>,
+    length: Given<SomeBytes>,
 }
 
 /// A range of the disk in sectors of 512 bytes.
@@ -195,7 +195,7 @@ pub struct RangeBlocks {
     /// Number of blocks.
     blocks: Given<NonZeroU64>,
     /// Bytes in a block; default 4k.
-    block_size: Option<Given<Size>>,
+    block_size: Option<Given<BlockSize>>,
 }
 
 /// Who makes an event happen.
@@ -215,11 +215,11 @@ enum Source {
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 struct Hold {
     /// `POINT.submit`: its data does not reach the media; `POINT.complete`: it does, but the guest is not told.
-    gate: String,
+    gate: GateOfPoint,
     /// What ends it.
     until: Expression,
     /// How long it may stand; default is that of the file.
-    watchdog: Option<Given<Duration>>,
+    watchdog: Option<Given<SomeTime>>,
 }
 
 /// How the symptom is seen.

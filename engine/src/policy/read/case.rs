@@ -31,7 +31,7 @@ pub fn read(node: &Node, mistakes: &mut Mistakes) -> Option<Case> {
                 .help("scripts are in guest-scripts/, or beside the policy"),
         );
     }
-    let image = read_image(image?, mistakes)?;
+    let image = image.and_then(|node| read_image(node, mistakes))?;
     Some(Case { about: about?.to_owned(), guest: guest?.to_owned(), witness, limit_ns, image, device })
 }
 
@@ -39,17 +39,21 @@ fn read_image(node: &Node, mistakes: &mut Mistakes) -> Option<ImageRecipe> {
     let table = Table::of("[case.image]", grammar::IMAGE, node, mistakes)?;
     let size = table.need("size", mistakes);
     let filesystem = table.need("filesystem", mistakes);
-    let filesystem = one_of("filesystem", filesystem?, &FILESYSTEMS, mistakes);
-    let size_bytes = quantity(size?, parse_bytes, mistakes)?;
-    if !IMAGE_BYTES.contains(&size_bytes) || size_bytes % 4096 != 0 {
+    let filesystem = filesystem.and_then(|node| one_of("filesystem", node, &FILESYSTEMS, mistakes));
+    let size_bytes = size.and_then(|node| read_size(node, mistakes));
+    let options = table.get("options").map(|node| read_strings("options", node, mistakes));
+    let filesystem = FILESYSTEMS[filesystem?].to_owned();
+    Some(ImageRecipe { size_bytes: size_bytes?, filesystem, options: options.unwrap_or(Some(Vec::new()))? })
+}
+
+fn read_size(node: &Node, mistakes: &mut Mistakes) -> Option<u64> {
+    let size_bytes = quantity(node, parse_bytes, mistakes)?;
+    let good = IMAGE_BYTES.contains(&size_bytes) && size_bytes % 4096 == 0;
+    if !good {
         let message = "an image is 1M to 1T, a multiple of 4096 bytes";
-        mistakes.push(Diagnostic::error(size?.at.clone(), message));
+        mistakes.push(Diagnostic::error(node.at.clone(), message));
     }
-    let options = match table.get("options") {
-        Some(node) => read_strings("options", node, mistakes)?,
-        None => Vec::new(),
-    };
-    Some(ImageRecipe { size_bytes, filesystem: FILESYSTEMS[filesystem?].to_owned(), options })
+    good.then_some(size_bytes)
 }
 
 fn read_strings(what: &str, node: &Node, mistakes: &mut Mistakes) -> Option<Vec<String>> {
@@ -58,7 +62,8 @@ fn read_strings(what: &str, node: &Node, mistakes: &mut Mistakes) -> Option<Vec<
         return None;
     };
     let each = format!("each of `{what}`");
-    items.iter().map(|item| string(&each, item, mistakes).map(str::to_owned)).collect()
+    let strings: Vec<_> = items.iter().map(|item| string(&each, item, mistakes).map(str::to_owned)).collect();
+    strings.into_iter().collect()
 }
 
 fn read_device(node: &Node, mistakes: &mut Mistakes) -> Option<CaseDevice> {

@@ -1,7 +1,7 @@
 //! `delay`: how long a request is delayed.
 
 use crate::diagnostic::{Diagnostic, Spot};
-use crate::policy::quantity::{parse_duration, parse_some_time};
+use crate::policy::quantity::{parse_duration, parse_positive_time, parse_some_time};
 use crate::policy::table::{Mistakes, Table, items, positive, quantity};
 use crate::policy::tree::{Node, Value};
 use crate::policy::{Delay, Shape, grammar};
@@ -21,24 +21,26 @@ pub fn read(node: &Node, watchdog_ns: Nanos, mistakes: &mut Mistakes) -> Option<
     let shapes: Vec<&'static str> = SHAPES.into_iter().filter(|key| table.has(key)).collect();
     let min_ns = table.get_quantity("min", parse_duration, mistakes);
     let max_ns = table.get_quantity("max", parse_some_time, mistakes);
-    let &[shape] = shapes.as_slice() else {
+    let read: Vec<_> = shapes
+        .iter()
+        .filter_map(|key| table.get(key).map(|node| (node, read_shape(key, node, mistakes))))
+        .collect();
+    let (least, most) = (min_ns.unwrap_or(0), max_ns.unwrap_or(watchdog_ns));
+    if least > most {
+        let at = table.get("min").map_or(table.at(), |node| node.at.clone());
+        mistakes.push(Diagnostic::error(at, "the least delay is longer than the longest"));
+    }
+    let [(value, shape)] = read.as_slice() else {
         let message = "`delay` must have one of `uniform`, `normal`, `lognormal`, `pareto` and `table`";
         mistakes.push(Diagnostic::error(table.at(), message).help("or be a time: delay = \"5ms\""));
         return None;
     };
-    let value = table.get(shape)?;
-    let shape = read_shape(shape, value, mistakes)?;
+    let longest_drawn = shape.as_ref().map_or(0, longest);
     match (max_ns, table.get("max")) {
         (Some(max_ns), Some(node)) => check_watchdog(max_ns, watchdog_ns, &node.at, mistakes),
-        _ => check_watchdog(longest(&shape), watchdog_ns, &value.at, mistakes),
+        _ => check_watchdog(longest_drawn, watchdog_ns, &value.at, mistakes),
     }
-    let (min_ns, max_ns) = (min_ns.unwrap_or(0), max_ns.unwrap_or(watchdog_ns));
-    if min_ns > max_ns {
-        let message = "the least delay is longer than the longest";
-        mistakes
-            .push(Diagnostic::error(table.get("min").map_or(table.at(), |node| node.at.clone()), message));
-    }
-    Some(Delay { shape, min_ns, max_ns })
+    Some(Delay { shape: shape.clone()?, min_ns: least, max_ns: most })
 }
 
 fn check_watchdog(delay_ns: Nanos, watchdog_ns: Nanos, at: &Spot, mistakes: &mut Mistakes) {
@@ -69,8 +71,8 @@ fn read_shape(key: &str, node: &Node, mistakes: &mut Mistakes) -> Option<Shape> 
         }
         "lognormal" => {
             let table = Table::of("`lognormal`", grammar::LOGNORMAL, node, mistakes)?;
-            let median_ns = table.need_quantity("median", parse_some_time, mistakes);
-            let p99_ns = table.need_quantity("p99", parse_some_time, mistakes);
+            let median_ns = table.need_quantity("median", parse_positive_time, mistakes);
+            let p99_ns = table.need_quantity("p99", parse_positive_time, mistakes);
             let (median_ns, p99_ns) = (median_ns?, p99_ns?);
             if p99_ns < median_ns {
                 mistakes.push(Diagnostic::error(node.at.clone(), "`p99` is less than `median`"));
@@ -79,7 +81,7 @@ fn read_shape(key: &str, node: &Node, mistakes: &mut Mistakes) -> Option<Shape> 
         }
         "pareto" => {
             let table = Table::of("`pareto`", grammar::PARETO, node, mistakes)?;
-            let least_ns = table.need_quantity("least", parse_some_time, mistakes);
+            let least_ns = table.need_quantity("least", parse_positive_time, mistakes);
             let shape = table.need("shape", mistakes).and_then(|node| positive("shape", node, mistakes));
             Some(Shape::Pareto { least_ns: least_ns?, shape: shape? })
         }

@@ -174,10 +174,15 @@ impl Reader<'_> {
     }
 
     fn probability(&mut self, node: &Node) -> Option<f64> {
-        let found = positive("probability", node, &mut self.mistakes)?;
-        if found > 1.0 {
+        let found = positive("probability", node, &mut self.mistakes);
+        if found.is_some_and(|found| found > 1.0) {
             self.mistake(&node.at, "nothing is more probable than 1");
         }
-        Some(found)
+        if found.is_none_or(|found| found > 1.0)
+            && let Some(mistake) = self.mistakes.last_mut()
+        {
+            mistake.help = Some("write 0.2 for one in five, say".to_owned());
+        }
+        found
     }
 }

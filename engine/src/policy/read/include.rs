@@ -36,12 +36,13 @@ fn read_one(node: &Node, mistakes: &mut Mistakes) -> Option<Wanted> {
             let table = Table::of("an included file", grammar::INCLUDE, node, mistakes)?;
             let path = table.need("path", mistakes);
             let set = table.get("set").and_then(|set| table::names("`set`", set, mistakes));
-            (path?, set.unwrap_or_default())
+            (path, set.unwrap_or_default())
         }
-        _ => (node, [].as_slice()),
+        _ => (Some(node), [].as_slice()),
     };
-    let text = table::string("the path of an included file", path, mistakes)?;
+    let text = path.and_then(|path| table::string("the path of an included file", path, mistakes));
     let set = set.iter().filter_map(|entry| Given::entry(entry, mistakes)).collect();
+    let (text, path) = (text?, path?);
     Some(Wanted { path: text.to_owned(), at: path.at.clone(), set })
 }
 

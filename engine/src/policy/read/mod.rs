@@ -15,6 +15,7 @@ mod payload;
 mod place;
 mod rule;
 mod sign;
+mod sound;
 mod wait;
 
 use self::filter::Subject;
@@ -24,29 +25,34 @@ use super::names::{Index, Names, SOURCES};
 use super::table::{Mistakes, Table, one_of};
 use super::tree::{Entry, Value};
 use super::warn;
-use super::{Checked, NamedEvent, Point, Policy, Probe, Settings, State, Written, grammar};
+use super::{Checked, Filter, NamedEvent, Point, Policy, Probe, Settings, State, Written, grammar};
 use crate::diagnostic::{Diagnostic, Diagnostics, File, Severity, Spot};
 use crate::request::Probes;
 
 pub use parts::Parts;
+pub use sound::{Read, Sound};
 
 /// Gets an included file's text, or why there is none.
 pub type Include<'i> = &'i mut dyn FnMut(&str) -> Result<String, String>;
+
+/// Gets a guest script by its name, or why there is none; `None` if nobody has looked.
+pub type GetScript<'s> = &'s mut dyn FnMut(&str) -> Option<Result<String, String>>;
 
 pub fn read(
     origin: &str,
     text: &str,
     settings: &Settings,
     include: Include<'_>,
+    script: GetScript<'_>,
 ) -> Result<Checked, Diagnostics> {
     let mut loaded = load::load(origin, text, settings, include);
-    let policy = compile(&mut loaded, settings);
+    let policy = compile(&mut loaded, settings, script);
     let Loaded { files, mut list, .. } = loaded;
     list.sort_by_key(|one| (one.at.file, one.at.span.start));
     match policy {
-        Some((mut policy, guest_events)) if list.iter().all(|one| one.severity != Severity::Error) => {
+        Some(mut policy) if list.iter().all(|one| one.severity != Severity::Error) => {
             policy.written = written(&files, settings);
-            Ok(Checked { policy, warnings: Diagnostics { files, list }, guest_events })
+            Ok(Checked { policy, warnings: Diagnostics { files, list } })
         }
         _ => Err(Diagnostics { files, list }),
     }
@@ -66,19 +72,18 @@ fn written(files: &[File], settings: &Settings) -> Written {
     }
 }
 
-type GuestEvents = Vec<(String, Spot)>;
-
 /// `None` if there are mistakes.
-fn compile(loaded: &mut Loaded, settings: &Settings) -> Option<(Policy, GuestEvents)> {
+fn compile(loaded: &mut Loaded, settings: &Settings, script: GetScript<'_>) -> Option<Policy> {
     let mut mistakes = Mistakes::new();
     let parts = Parts::of(&loaded.roots, &mut mistakes);
     let mut policy = Policy { watchdog_ns: parts.watchdog_ns, ..Policy::none() };
     policy.seed = settings.seed.or(parts.seed).unwrap_or(0);
-    let mistakes = {
+    let (mistakes, mut sound) = {
         let mut reader = Reader::new(&parts, mistakes);
-        reader.policy(&parts, &mut policy);
-        reader.mistakes
+        let sound = reader.policy(&parts, &mut policy);
+        (reader.mistakes, sound)
     };
+    sound.is_whole = loaded.is_whole;
     // What stands where a parameter could not be put in is wrong because of that.
     let mut list = std::mem::take(&mut loaded.list);
     // Where a file is missing, a name that nobody gives may be in there.
@@ -89,17 +94,13 @@ fn compile(loaded: &mut Loaded, settings: &Settings) -> Option<(Policy, GuestEve
     };
     let mistakes = mistakes.into_iter().filter(|one| !may_be_known(one));
     list.extend(mistakes.filter(|one| !loaded.unfilled.contains(&one.at)));
-    let good = |list: &Mistakes| list.iter().all(|one| one.severity != Severity::Error);
-    if policy.points.len() == parts.points.len() && policy.holds.len() == parts.holds.len() {
-        check_circles(&policy, &parts, &mut list);
-    }
-    if good(&list) {
-        warn::warn(&policy, &parts, &mut list);
-    }
-    let guest_events = parts.guest_events();
-    let good = good(&list);
+    let read = parts.read(&sound);
+    let is_circular = check_circles(&policy, &read, &mut list);
+    warn::warn(&policy, &read, &sound, is_circular, &mut list);
+    warn::warn_of_script(&read, script, &mut list);
+    let good = list.iter().all(|one| one.severity != Severity::Error);
     loaded.list = list;
-    good.then_some((policy, guest_events))
+    good.then_some(policy)
 }
 
 /// Resolves what is written against the names of the policy.
@@ -119,30 +120,64 @@ impl<'n> Reader<'n> {
             let entries = parts.events.iter().filter(|entry| entry.node.text() == Some(word));
             (source, entries.map(|entry| entry.name.as_str()).collect())
         });
+        let has_source = |entry: &&Entry| SOURCES.iter().any(|(_, word)| entry.node.text() == Some(*word));
+        let sourceless = parts.events.iter().copied().filter(|entry| !has_source(entry));
         let names = Names {
             points: index(&parts.points),
             states: index(&parts.states),
             events: events.into(),
+            sourceless: sourceless.map(|entry| entry.name.as_str()).collect(),
             free: |_| false,
         };
         Reader { places: index(&parts.places), names, probes: Vec::new(), by_flush: Vec::new(), mistakes }
     }
 
-    fn policy(&mut self, parts: &Parts<'_>, policy: &mut Policy) {
+    /// Reads everything; says what of it was read without mistakes.
+    fn policy(&mut self, parts: &Parts<'_>, policy: &mut Policy) -> Sound {
+        let mut sound = Sound::default();
+        let before = self.mistakes.len();
         policy.case = parts.case.and_then(|node| case::read(node, &mut self.mistakes));
-        policy.places = parts.places.iter().map(|entry| place::read(entry, &mut self.mistakes)).collect();
+        sound.is_case = policy.case.is_some() == parts.case.is_some() && self.mistakes.len() == before;
+        for entry in &parts.places {
+            let before = self.mistakes.len();
+            policy.places.push(place::read(entry, &mut self.mistakes));
+            sound.places.push(self.read(before, true));
+        }
         policy.events = parts.events.iter().filter_map(|entry| self.event(entry)).collect();
         policy.states = parts.states.iter().map(|entry| self.state(entry)).collect();
         policy.signs = parts.signs.iter().filter_map(|entry| sign::read(entry, &mut self.mistakes)).collect();
-        policy.points = parts.points.iter().filter_map(|entry| self.point(entry)).collect();
+        for entry in &parts.points {
+            let before = self.mistakes.len();
+            policy.points.push(self.point(entry));
+            sound.points.push(self.read(before, true));
+            sound.take_words(&entry.node, sound.points.last().copied());
+        }
         self.by_flush = policy.points.iter().map(|point| point.filter.flush_follows).collect();
-        let holds = parts.holds.iter().filter_map(|(node, watchdog_ns)| self.hold(node, *watchdog_ns));
-        policy.holds = holds.collect();
+        for (node, watchdog_ns) in &parts.holds {
+            let before = self.mistakes.len();
+            let hold = self.hold(node, *watchdog_ns);
+            sound.holds.push(self.read(before, hold.is_some()));
+            sound.take_words(node, sound.holds.last().copied());
+            policy.holds.extend(hold);
+        }
         for (index, (node, watchdog_ns)) in parts.rules.iter().enumerate() {
-            let name = parts.rule_name(index);
-            policy.rules.extend(self.rule(node, name, *watchdog_ns));
+            let before = self.mistakes.len();
+            let rule = self.rule(node, parts.rule_name(index), *watchdog_ns);
+            sound.rules.push(self.read(before, rule.is_some()));
+            sound.take_words(node, sound.rules.last().copied());
+            policy.rules.extend(rule);
         }
         policy.probes = std::mem::take(&mut self.probes);
+        sound
+    }
+
+    /// How well something was read since there were so many mistakes.
+    fn read(&self, before: usize, is_there: bool) -> Read {
+        match is_there {
+            true if self.mistakes.len() == before => Read::Well,
+            true => Read::InPart,
+            false => Read::Not,
+        }
     }
 
     fn mistake(&mut self, at: &Spot, message: impl Into<String>) {
@@ -170,10 +205,12 @@ impl<'n> Reader<'n> {
         State { name: entry.name.clone(), on }
     }
 
-    fn point(&mut self, entry: &Entry) -> Option<Point> {
+    /// A point that is wrong still counts as known, so that only its own mistake is reported.
+    fn point(&mut self, entry: &Entry) -> Point {
         let what = format!("point `{}`", entry.name);
-        let table = Table::of(what, grammar::POINT, &entry.node, &mut self.mistakes)?;
-        Some(Point { name: entry.name.clone(), filter: self.filter(&table, Subject::Point) })
+        let table = Table::of(what, grammar::POINT, &entry.node, &mut self.mistakes);
+        let filter = table.map(|table| self.filter(&table, Subject::Point));
+        Point { name: entry.name.clone(), filter: filter.unwrap_or(Filter::ANY) }
     }
 
     /// The index of a payload test; the same test is the same index.
@@ -191,8 +228,11 @@ impl<'n> Reader<'n> {
     }
 }
 
-fn check_circles(policy: &Policy, parts: &Parts<'_>, mistakes: &mut Mistakes) {
-    match circle::find(policy) {
+/// Reports what waits for itself; says whether there is something.
+fn check_circles(policy: &Policy, parts: &Parts<'_>, mistakes: &mut Mistakes) -> bool {
+    let circle = circle::find(policy);
+    let found = circle.is_some();
+    match circle {
         Some(Circle::Points(point)) => {
             let entry = parts.points[point.get()];
             let message =
@@ -212,4 +252,5 @@ fn check_circles(policy: &Policy, parts: &Parts<'_>, mistakes: &mut Mistakes) {
         ),
         None => {}
     }
+    found
 }

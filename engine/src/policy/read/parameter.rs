@@ -1,11 +1,14 @@
 //! `[parameter]`: values that are given from outside, and where they go.
 
-use crate::diagnostic::{Diagnostic, Spot, suggest};
+use crate::diagnostic::{Diagnostic, Spot, is_near, suggest};
 use crate::policy::names;
 use crate::policy::table::{Mistakes, Table, string};
 use crate::policy::tree::{Entry, Node, Value};
 use crate::policy::{grammar, is_name};
 use std::collections::{BTreeMap, HashSet};
+
+/// Most unknown names that are compared with those of parameters that nothing uses.
+const UNKNOWN_MAX: usize = 100;
 
 /// A value that is given for a parameter.
 pub struct Given {
@@ -59,6 +62,8 @@ impl Given {
 #[derive(Default)]
 pub struct Parameters {
     known: BTreeMap<String, Parameter>,
+    /// Names that are used and none of these.
+    unknown: Vec<String>,
 }
 
 struct Parameter {
@@ -87,7 +92,7 @@ impl Parameters {
                 known.insert(entry.name.clone(), parameter);
             }
         }
-        Parameters { known }
+        Parameters { known, unknown: Vec::new() }
     }
 
     /// Gives one a value.
@@ -148,9 +153,9 @@ impl Parameters {
 
     /// Tells which are named nowhere.
     pub fn check_used(&self, mistakes: &mut Mistakes) {
-        for (name, parameter) in
-            self.known.iter().filter(|(_, parameter)| !parameter.used && !parameter.is_wrong)
-        {
+        let meant = |name: &str| self.unknown.iter().any(|unknown| is_near(unknown, name));
+        let unused = self.known.iter().filter(|(_, parameter)| !parameter.used && !parameter.is_wrong);
+        for (name, parameter) in unused.filter(|(name, _)| !meant(name)) {
             let warning =
                 Diagnostic::warning(parameter.at.clone(), format!("parameter `{name}` is never used"));
             mistakes
@@ -206,6 +211,9 @@ impl Parameters {
 
     fn value(&mut self, name: &str, at: &Spot) -> Result<&Value, Option<Box<Diagnostic>>> {
         if !self.known.contains_key(name) {
+            if self.unknown.len() < UNKNOWN_MAX {
+                self.unknown.push(name.to_owned());
+            }
             let mut mistake = Diagnostic::error(at.clone(), format!("unknown parameter `{name}`"));
             mistake.help = Some(if self.known.is_empty() {
                 format!("declare it in [parameter], or write `$${name}` if no parameter is meant")

@@ -1,6 +1,7 @@
 //! The tables of a policy's files put together.
 
 use super::load::Root;
+use super::sound::{Read, Sound};
 use crate::diagnostic::{Diagnostic, Spot};
 use crate::policy::names;
 use crate::policy::quantity::parse_some_time;
@@ -11,7 +12,7 @@ use crate::request::Nanos;
 use std::collections::BTreeMap;
 
 /// What a policy consists of, in the order in which it counts, each as it is written.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Parts<'t> {
     pub seed: Option<u64>,
     pub watchdog_ns: Nanos,
@@ -64,10 +65,14 @@ impl<'t> Parts<'t> {
         written.map_or_else(|| format!("rule-{}", index + 1), str::to_owned)
     }
 
-    /// Events of the guest and where each is declared.
-    pub fn guest_events(&self) -> Vec<(String, Spot)> {
-        let of_guest = |entry: &&&Entry| entry.node.text() == Some("guest");
-        self.events.iter().filter(of_guest).map(|entry| (entry.name.clone(), entry.at.clone())).collect()
+    /// Those parts that a policy has been made of, in which each stands where it stands in the policy.
+    pub fn read(&self, sound: &Sound) -> Parts<'t> {
+        let kept = |list: &[(&'t Node, Nanos)], read: &[Read]| {
+            let pairs = list.iter().zip(read);
+            pairs.filter(|(_, read)| **read != Read::Not).map(|(part, _)| *part).collect()
+        };
+        let (holds, rules) = (kept(&self.holds, &sound.holds), kept(&self.rules, &sound.rules));
+        Parts { holds, rules, ..self.clone() }
     }
 
     fn check_names(&self, mistakes: &mut Mistakes) {
@@ -126,11 +131,14 @@ fn check_once<'s>(kind: &str, names: impl Iterator<Item = (String, &'s Spot)>, m
     }
 }
 
-/// The entries of a table of names, `[place]` say, that have good ones.
+/// The entries of a table of names, `[place]` say. Those that have none count as well: what is wrong in them is told, too.
 fn named<'t>(table: &Table<'t>, kind: &'static str, mistakes: &mut Mistakes) -> Vec<&'t Entry> {
     let entries = table.get(kind).and_then(|node| table::names(&format!("[{kind}]"), node, mistakes));
-    let good = |entry: &&Entry| names::check(&entry.name, &entry.at, mistakes);
-    entries.unwrap_or_default().iter().filter(good).collect()
+    let entries = entries.unwrap_or_default();
+    for entry in entries {
+        names::check(&entry.name, &entry.at, mistakes);
+    }
+    entries.iter().collect()
 }
 
 /// The elements of a list of tables, `[[hold]]` say.
@@ -140,7 +148,8 @@ fn listed<'t>(table: &Table<'t>, kind: &'static str, mistakes: &mut Mistakes) ->
         Some(node) => {
             let mistake = Diagnostic::error(node.at.clone(), format!("`{kind}` must be a list"));
             mistakes.push(mistake.help(format!("write [[{kind}]] above each")));
-            &[]
+            // What is in it is meant as one of them, and may have mistakes of its own.
+            if let Value::Table(_) = node.value { std::slice::from_ref(node) } else { &[] }
         }
         None => &[],
     }

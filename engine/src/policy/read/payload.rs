@@ -12,17 +12,21 @@ pub fn read(node: &Node, mistakes: &mut Mistakes) -> Option<Probe> {
     }
     let table = Table::of("`payload`", grammar::PAYLOAD, node, mistakes)?;
     let offset = table.need_quantity("offset", parse_bytes, mistakes);
-    let (node, bytes) = match (table.get("bytes"), table.get("text")) {
-        (Some(node), None) => (node, hex(node, mistakes)?),
-        (None, Some(node)) => (node, string("`text`", node, mistakes)?.as_bytes().to_vec()),
+    let bytes = table.get("bytes").map(|node| (node, hex(node, mistakes)));
+    let text = |text: &str| text.as_bytes().to_vec();
+    let text = table.get("text").map(|node| (node, string("`text`", node, mistakes).map(text)));
+    let (node, bytes) = match (bytes, text) {
+        (Some(one), None) | (None, Some(one)) => one,
         _ => {
             let message = "`payload` must be \"zero\", { offset, bytes } or { offset, text }";
             mistakes.push(Diagnostic::error(table.at(), message));
             return None;
         }
     };
+    let bytes = bytes?;
     if bytes.is_empty() {
-        mistakes.push(Diagnostic::error(node.at.clone(), "no bytes are found everywhere"));
+        let mistake = Diagnostic::error(node.at.clone(), "no bytes are found everywhere");
+        mistakes.push(mistake.help("write what the data has there, or leave `payload` out"));
     }
     Some(Probe::Bytes { offset: offset?, bytes })
 }

@@ -1,8 +1,8 @@
 //! Ranges of the disk, with a name and without.
 
 use crate::diagnostic::Diagnostic;
-use crate::policy::quantity::{parse_bytes, parse_some_bytes};
-use crate::policy::table::{Mistakes, Parse, Table, one_of};
+use crate::policy::quantity::parse_bytes;
+use crate::policy::table::{Mistakes, Parse, Table, one_of, quantity};
 use crate::policy::tree::{Entry, Node, Value};
 use crate::policy::{Place, grammar};
 use crate::request::{ByteRange, SECTOR};
@@ -30,7 +30,7 @@ pub fn read_range(what: &str, node: &Node, mistakes: &mut Mistakes) -> Option<By
         Form::Bytes => (table.need("offset", mistakes), table.need("length", mistakes), 1),
         Form::Sectors => (table.need("sector", mistakes), table.need("sectors", mistakes), SECTOR),
         Form::Blocks => {
-            let size = table.get_quantity("block-size", parse_some_bytes, mistakes).unwrap_or(BLOCK);
+            let size = table.get_quantity("block-size", parse_block, mistakes).unwrap_or(BLOCK);
             (table.need("block", mistakes), table.need("blocks", mistakes), size)
         }
         Form::Mixed => {
@@ -42,14 +42,19 @@ pub fn read_range(what: &str, node: &Node, mistakes: &mut Mistakes) -> Option<By
         }
     };
     let parse: Parse = if unit == 1 { parse_bytes } else { parse_count };
-    let offset = first.and_then(|node| crate::policy::table::quantity(node, parse, mistakes));
-    let length = crate::policy::table::quantity(count?, parse, mistakes)?;
-    let (offset, length) = (offset?.checked_mul(unit), length.checked_mul(unit));
+    let offset = first.and_then(|node| quantity(node, parse, mistakes));
+    let length = count.and_then(|node| quantity(node, parse, mistakes));
+    if let (Some(0), Some(node)) = (length, count) {
+        let mistake = Diagnostic::error(node.at.clone(), format!("{what} is a range of nothing"));
+        mistakes.push(mistake.help("write how much there is of it, 1 or more"));
+        return None;
+    }
+    let (offset, length) = (offset?.checked_mul(unit), length?.checked_mul(unit));
     let range = offset.zip(length).map(|(offset, length)| ByteRange { offset, length });
-    let range = range.filter(|range| range.length > 0 && range.offset.checked_add(range.length).is_some());
+    let range = range.filter(|range| range.offset.checked_add(range.length).is_some());
     if range.is_none() {
-        let message = format!("{what} has no bytes on any disk");
-        mistakes.push(Diagnostic::error(count?.at.clone(), message));
+        let mistake = Diagnostic::error(count?.at.clone(), format!("{what} has no bytes on any disk"));
+        mistakes.push(mistake.help("no disk has more than 1T"));
     }
     range
 }
@@ -72,6 +77,13 @@ fn form(table: &Table<'_>) -> Option<Form> {
         (false, false, false) if !table.is_empty() => return None,
         _ => Form::Mixed,
     })
+}
+
+fn parse_block(text: &str) -> Result<u64, String> {
+    let size = parse_bytes(text)?;
+    let good = size.is_power_of_two() && size >= SECTOR;
+    let no_block = || format!("a block has 512 bytes or a power of 2 more, not {size}; write 1k or 4k, say");
+    if good { Ok(size) } else { Err(no_block()) }
 }
 
 fn parse_count(text: &str) -> Result<u64, String> {

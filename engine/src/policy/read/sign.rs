@@ -19,6 +19,7 @@ pub fn read(entry: &Entry, mistakes: &mut Mistakes) -> Option<Sign> {
         (None, Some(report), Some(is)) if !table.has("per-boot-max") => {
             SignTest::Report { name: report.to_owned(), is: is.to_owned() }
         }
+        _ if is_one_form(&table) => return None,
         _ => {
             let message = format!("sign `{name}` must be {{ kernel-log = … }} or {{ report = …, is = … }}");
             mistakes.push(Diagnostic::error(entry.at.clone(), message));
@@ -26,4 +27,11 @@ pub fn read(entry: &Entry, mistakes: &mut Mistakes) -> Option<Sign> {
         }
     };
     Some(Sign { name: name.clone(), test })
+}
+
+/// Whether it is written as a sign is, so that what is wrong with its values is told already.
+fn is_one_form(table: &Table<'_>) -> bool {
+    let has = |key| table.get(key).is_some_and(|node| node.text() != Some(""));
+    let (log, report, is) = (has("kernel-log"), table.has("report"), table.has("is"));
+    (log && !report && !is) || (!table.has("kernel-log") && report && is && !table.has("per-boot-max"))
 }

@@ -3,8 +3,9 @@
 use super::Reader;
 use super::delay;
 use crate::diagnostic::Diagnostic;
-use crate::policy::quantity::{parse_bytes, parse_some_bytes, parse_some_time};
-use crate::policy::table::{Table, items, number, one_of, quantity};
+use crate::event::Expr;
+use crate::policy::quantity::{parse_positive_time, parse_some_bytes, parse_some_time};
+use crate::policy::table::{Table, items, number, one_of};
 use crate::policy::tree::{Node, Value};
 use crate::policy::{Close, Limit, Order, Pause, Reorder, Scope, Share, Stall, Wait, expr, grammar};
 use crate::request::Nanos;
@@ -18,32 +19,49 @@ const KINDS: [&str; 5] = ["delay", "reorder", "limit", "stall", "pause"];
 impl Reader<'_> {
     /// What a request waits for, if the rule says so.
     pub fn wait(&mut self, table: &Table<'_>, watchdog_ns: Nanos) -> Option<Wait> {
-        let kind = self.kind(table);
+        self.kind(table);
         self.needs_reorder(table);
         let until = table.get("until").map(|node| expr::read_until(&self.names, node, &mut self.mistakes));
-        match kind {
+        // Also what is one kind too many is read, for the mistakes that it has in itself.
+        let mut waits = KINDS.into_iter().filter_map(|kind| {
+            Some(self.wait_of(kind, table, table.get(kind)?, until.as_ref(), watchdog_ns))
+        });
+        let first = waits.next();
+        waits.for_each(drop);
+        match first {
+            Some(wait) => wait,
             None => until?.map(Wait::Until),
-            Some("delay") => {
-                delay::read(table.get("delay")?, watchdog_ns, &mut self.mistakes).map(Wait::Delay)
-            }
-            Some("reorder") => {
-                let order = self.order(table.get("reorder")?);
-                let until = until.map(|until| until.map(Close::Until));
+        }
+    }
+
+    fn wait_of(
+        &mut self,
+        kind: &str,
+        table: &Table<'_>,
+        node: &Node,
+        until: Option<&Option<Expr>>,
+        watchdog_ns: Nanos,
+    ) -> Option<Wait> {
+        match kind {
+            "delay" => delay::read(node, watchdog_ns, &mut self.mistakes).map(Wait::Delay),
+            "reorder" => {
+                let order = self.order(node);
+                let until = until.map(|until| until.clone().map(Close::Until));
                 let close = self.close(table, order.as_ref(), until);
                 Some(Wait::Reorder(Reorder { order: order?, close: close? }))
             }
-            Some("limit") => self.limit(table.get("limit")?).map(Wait::Limit),
-            Some("stall") => self.stall(table.get("stall")?).map(Wait::Stall),
+            "limit" => self.limit(node).map(Wait::Limit),
+            "stall" => self.stall(node).map(Wait::Stall),
             _ => {
                 let scopes = [Scope::Disk, Scope::Ring];
-                let scope = one_of("pause", table.get("pause")?, &["disk", "ring"], &mut self.mistakes)?;
-                Some(Wait::Pause(Pause { scope: scopes[scope], until: until.flatten() }))
+                let scope = one_of("pause", node, &["disk", "ring"], &mut self.mistakes)?;
+                Some(Wait::Pause(Pause { scope: scopes[scope], until: until.cloned().flatten() }))
             }
         }
     }
 
-    /// Which kind of wait it is; more than one is reported.
-    fn kind(&mut self, table: &Table<'_>) -> Option<&'static str> {
+    /// Reports more than one kind of wait.
+    fn kind(&mut self, table: &Table<'_>) {
         let mut kinds = KINDS.into_iter().filter(|key| table.has(key));
         let kind = kinds.next();
         let lone = kind.filter(|kind| !["reorder", "pause"].contains(kind));
@@ -55,7 +73,6 @@ impl Reader<'_> {
             let mistake = Diagnostic::error(other_at, message).also(one_at, "");
             self.mistakes.push(mistake.help("leave one of them out, or make two rules with a gate each"));
         }
-        kind
     }
 
     fn needs_reorder(&mut self, table: &Table<'_>) {
@@ -66,6 +83,15 @@ impl Reader<'_> {
                     .push(mistake.help("write reorder = \"last-first\", \"random\" or \"by-sector\""));
             }
         }
+        if !table.has("reorder") {
+            self.window(table);
+        }
+    }
+
+    /// `window` and `within`.
+    fn window(&mut self, table: &Table<'_>) -> (Option<u64>, Option<Nanos>) {
+        let window = table.get_number("window", 2, u64::MAX, &mut self.mistakes);
+        (window, table.get_quantity("within", parse_some_time, &mut self.mistakes))
     }
 
     fn order(&mut self, node: &Node) -> Option<Order> {
@@ -96,8 +122,7 @@ impl Reader<'_> {
         order: Option<&Order>,
         until: Option<Option<Close>>,
     ) -> Option<Close> {
-        let window = table.get_number("window", 2, u64::MAX, &mut self.mistakes);
-        let within_ns = table.get_quantity("within", parse_some_time, &mut self.mistakes);
+        let (window, within_ns) = self.window(table);
         let length = if let Some(Order::Written(order)) = order { Some(order.len() as u64) } else { None };
         if let (Some(window), Some(length), Some(node)) = (window, length, table.get("window"))
             && window < length
@@ -127,12 +152,11 @@ impl Reader<'_> {
         let table = Table::of("`limit`", grammar::LIMIT, node, mistakes)?;
         let iops = table.get_number("iops", 1, u64::MAX, mistakes);
         let bandwidth = table.get_quantity("bandwidth", parse_some_bytes, mistakes);
-        let burst = |mistakes: &mut _| table.get("burst").map(|node| quantity(node, parse_bytes, mistakes));
         let (of, per_second, burst) = match (table.has("iops"), table.has("bandwidth")) {
-            (true, false) => {
-                (Share::Requests, iops?, table.get_number("burst", 1, u64::MAX, mistakes).unwrap_or(1))
+            (true, false) => (Share::Requests, iops, table.get_number("burst", 1, u64::MAX, mistakes)),
+            (false, true) => {
+                (Share::Bytes, bandwidth, table.get_quantity("burst", parse_some_bytes, mistakes))
             }
-            (false, true) => (Share::Bytes, bandwidth?, burst(mistakes).flatten().unwrap_or(1)),
             _ => {
                 let mistake = Diagnostic::error(node.at.clone(), "`limit` must have `iops` or `bandwidth`");
                 mistakes
@@ -140,17 +164,14 @@ impl Reader<'_> {
                 return None;
             }
         };
-        if burst == 0 {
-            mistakes.push(Diagnostic::error(node.at.clone(), "a burst of nothing lets nothing through"));
-        }
-        Some(Limit { of, per_second, burst })
+        Some(Limit { of, per_second: per_second?, burst: burst.unwrap_or(1) })
     }
 
     fn stall(&mut self, node: &Node) -> Option<Stall> {
         let mistakes = &mut self.mistakes;
         let table = Table::of("`stall`", grammar::STALL, node, mistakes)?;
-        let every_ns = table.need_quantity("every", parse_some_time, mistakes);
-        let for_ns = table.need_quantity("for", parse_some_time, mistakes);
+        let every_ns = table.need_quantity("every", parse_positive_time, mistakes);
+        let for_ns = table.need_quantity("for", parse_positive_time, mistakes);
         let stall = Stall { every_ns: every_ns?, for_ns: for_ns? };
         if stall.for_ns >= stall.every_ns
             && let Some(node) = table.get("for")

@@ -1,32 +1,49 @@
 //! What a policy that is read without mistakes probably does not mean.
 
+mod behind;
+mod circle;
+mod gauge;
 mod meant;
 mod never;
 mod ring;
 mod script;
 mod shadow;
+mod taken;
 mod times;
+mod union;
 mod unused;
 mod waits;
+mod why;
 
-use super::read::Parts;
+use super::read::{Parts, Read, Sound};
 use super::table::Mistakes;
 use super::tree::{Node, Value};
-use super::{Close, Filter, Policy, Rule, Wait};
+use super::{Close, Filter, Hold, Policy, Rule, Turn, Wait};
 use crate::diagnostic::{Diagnostic, Spot};
 use crate::event::{Event, Expr, Gate, Life, PointIndex, StateIndex};
 use meant::Meant;
 use std::collections::BTreeSet;
 
-/// Adds every warning about a policy.
-pub fn warn(policy: &Policy, parts: &Parts<'_>, list: &mut Mistakes) {
+pub use script::warn_of_script;
+
+/// Adds every warning about what was read without mistakes; `is_circular`: a circle is told already.
+pub fn warn(policy: &Policy, parts: &Parts<'_>, sound: &Sound, is_circular: bool, list: &mut Mistakes) {
     let notes = || policy.rules.iter().map(|rule| &rule.notes);
     let emitted = notes().flat_map(|notes| &notes.emit).map(String::as_str).collect();
     let turned_on = notes().flat_map(|notes| &notes.set).copied().collect();
-    let mut look = Look { policy, parts, emitted, turned_on, list };
+    let well = |list: &[Read]| {
+        list.iter().filter(|read| **read != Read::Not).map(|read| *read == Read::Well).collect()
+    };
+    let (holds_well, rules_well) = (well(&sound.holds), well(&sound.rules));
+    let mut look = Look { policy, parts, sound, holds_well, rules_well, emitted, turned_on, list };
     look.never();
+    look.taken();
+    look.behind();
     look.shadowed();
     look.waits();
+    if !is_circular {
+        look.circles();
+    }
     look.unused();
     look.times();
 }
@@ -34,6 +51,11 @@ pub fn warn(policy: &Policy, parts: &Parts<'_>, list: &mut Mistakes) {
 struct Look<'l> {
     policy: &'l Policy,
     parts: &'l Parts<'l>,
+    sound: &'l Sound,
+    /// Whether each of the policy's holds was read without mistakes; what was not is not doubted.
+    holds_well: Vec<bool>,
+    /// The same of rules; one for a point also needs that point.
+    rules_well: Vec<bool>,
     /// Events that a rule makes happen.
     emitted: BTreeSet<&'l str>,
     /// States that a rule turns on.
@@ -49,7 +71,8 @@ impl<'l> Look<'l> {
     /// Points and rules: what each is called, which requests it is for, and its table.
     fn filters(&self) -> Vec<(String, &'l Filter, &'l Node)> {
         let (policy, parts) = (self.policy, self.parts);
-        let points = policy.points.iter().zip(&parts.points);
+        let points = policy.points.iter().zip(&parts.points).zip(&self.sound.points);
+        let points = points.filter(|(_, read)| **read == Read::Well).map(|(point, _)| point);
         let points =
             points.map(|(point, entry)| (format!("point `{}`", point.name), &point.filter, &entry.node));
         let rules = self.rules().map(|(rule, node)| (format!("rule `{}`", rule.name), &rule.filter, node));
@@ -57,8 +80,28 @@ impl<'l> Look<'l> {
     }
 
     /// Rules and their tables.
-    fn rules(&self) -> impl Iterator<Item = (&'l Rule, &'l Node)> + use<'l> {
-        self.policy.rules.iter().zip(self.parts.rules.iter().map(|(node, _)| *node))
+    fn rules(&self) -> impl Iterator<Item = (&'l Rule, &'l Node)> + use<'_, 'l> {
+        let rules = self.policy.rules.iter().zip(self.parts.rules.iter().map(|(node, _)| *node));
+        rules.enumerate().filter(|(index, _)| self.is_well(*index)).map(|(_, rule)| rule)
+    }
+
+    /// Holds and their tables.
+    fn holds(&self) -> impl Iterator<Item = (&'l Hold, &'l Node)> + use<'_, 'l> {
+        let holds = self.policy.holds.iter().zip(self.parts.holds.iter().map(|(node, _)| *node));
+        holds
+            .zip(&self.holds_well)
+            .filter(|((hold, _), well)| **well && self.is_point(hold.point))
+            .map(|(hold, _)| hold)
+    }
+
+    /// Whether a rule, and the point that it is for, was read without mistakes.
+    fn is_well(&self, rule: usize) -> bool {
+        self.rules_well[rule] && self.policy.rules[rule].filter.point.is_none_or(|point| self.is_point(point))
+    }
+
+    /// Whether a point was read without mistakes.
+    fn is_point(&self, point: PointIndex) -> bool {
+        self.sound.points[point.get()] == Read::Well
     }
 
     /// Every expression and where it stands, or the table that it is put together from.
@@ -67,7 +110,7 @@ impl<'l> Look<'l> {
         for (_, filter, node) in self.filters() {
             found.extend(filter.when.as_ref().map(|when| (when, node)));
         }
-        for (hold, (node, _)) in self.policy.holds.iter().zip(&self.parts.holds) {
+        for (hold, node) in self.holds() {
             found.extend(node.get("until").map(|node| (&hold.until, node)));
         }
         for (rule, node) in self.rules() {
@@ -92,6 +135,11 @@ fn until(rule: &Rule) -> Option<&Expr> {
         Wait::Pause(pause) => pause.until.as_ref(),
         _ => None,
     }
+}
+
+/// Whether it is every request of which all else is true.
+fn is_each(turn: Turn) -> bool {
+    Turn { probability: turn.probability.filter(|probability| *probability < 1.0), ..turn } == Turn::EACH
 }
 
 /// Where a key's value stands, or else the table.

@@ -4,7 +4,7 @@ use super::{Look, at, conjuncts, find};
 use crate::diagnostic::Spot;
 use crate::event::{Event, Expr};
 use crate::policy::tree::Node;
-use crate::policy::{Filter, Where};
+use crate::policy::{Filter, Probe, Where};
 use crate::request::{ByteRange, Op, SECTOR};
 
 const NEVER: &str = "this never matches";
@@ -37,7 +37,8 @@ impl Look<'_> {
     }
 
     fn beyond_the_end(&mut self, what: &str, range: ByteRange, at: Spot) {
-        let Some(size) = self.policy.case.as_ref().map(|case| case.image.size_bytes) else { return };
+        let case = self.policy.case.as_ref().filter(|_| self.sound.is_case);
+        let Some(size) = case.map(|case| case.image.size_bytes) else { return };
         let help = format!("the disk of the case has {size} bytes");
         if range.offset >= size {
             self.warn(at, format!("{what} lies beyond the end of the disk"), NEVER, help);
@@ -75,6 +76,18 @@ impl Look<'_> {
         if filter.probe.is_some() && !has_data {
             let message = format!("{what} is of requests that carry no data");
             self.warn(at(node, "payload"), message, NEVER, "leave `payload` out, or write op = \"write\"");
+        }
+        let probe = filter.probe.and_then(|probe| self.policy.probes.get(usize::from(probe)));
+        let Some(Probe::Bytes { offset, bytes }) = probe else { return };
+        let (end, most) = (offset.saturating_add(bytes.len() as u64), self.meant(filter).length_max);
+        if end > most && has_data {
+            let message = format!("{what} tests data up to byte {end} of requests that have {most} at most");
+            self.warn(
+                at(node, "payload"),
+                message,
+                NEVER,
+                "`offset` counts from the beginning of the request's data",
+            );
         }
     }
 
@@ -118,7 +131,9 @@ impl Look<'_> {
     fn leaf(&mut self, leaf: &Expr, node: &Node) {
         let spot = |name: &str| find(node, name).unwrap_or_else(|| node.at.clone());
         match leaf {
-            Expr::Event(Event::Policy(name), _) if !self.can_happen(leaf) => {
+            Expr::Event(Event::Policy(name), _)
+                if !self.can_happen(leaf) && !self.sound.may_be_named(name) =>
+            {
                 let help = format!("write emit = \"{name}\" in the rule that is meant");
                 self.warn(
                     spot(&format!("policy.{name}")),
@@ -127,7 +142,7 @@ impl Look<'_> {
                     help,
                 );
             }
-            Expr::Event(event @ Event::Point(point, _), least) => {
+            Expr::Event(event @ Event::Point(point, _), least) if self.is_point(*point) => {
                 let point = &self.policy.points[point.get()];
                 let Some(most) = point.filter.turn.count.filter(|most| least > most) else { return };
                 let event = self.policy.event_name(event);
@@ -135,7 +150,10 @@ impl Look<'_> {
                 let help = format!("give point `{}` a larger `count`", point.name);
                 self.warn(spot(&event), message, "never is", help);
             }
-            Expr::State(state) if !self.can_happen(leaf) => {
+            Expr::State(state)
+                if !self.can_happen(leaf)
+                    && !self.sound.may_be_named(&self.policy.states[state.get()].name) =>
+            {
                 let name = self.policy.state_name(*state);
                 let help = "write `set` in the rule that is meant, or let it be on from the start";
                 self.warn(spot(&name), format!("no rule turns `{name}` on"), "never is on", help);

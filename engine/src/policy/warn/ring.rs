@@ -11,7 +11,10 @@ const QUEUE_SIZE_DEFAULT: u64 = 128;
 
 impl Look<'_> {
     pub(super) fn ring_of_holds(&mut self) {
-        for (hold, (node, _)) in self.policy.holds.iter().zip(&self.parts.holds) {
+        if !self.knows_queue_size() {
+            return;
+        }
+        for (hold, node) in self.holds().collect::<Vec<_>>() {
             let most = self.policy.points[hold.point.get()].filter.turn.count;
             self.every_slot(
                 &format!("the hold of `{}`", self.policy.gate_name(hold)),
@@ -24,9 +27,12 @@ impl Look<'_> {
 
     /// Holds of which none has every slot of the ring, but all together.
     pub(super) fn ring_of_all_holds(&mut self) {
+        if !self.knows_queue_size() {
+            return;
+        }
         let size = self.queue_size();
         let mut held = BTreeMap::new();
-        for (hold, (node, _)) in self.policy.holds.iter().zip(&self.parts.holds) {
+        for (hold, node) in self.holds().collect::<Vec<_>>() {
             let count = self.policy.points[hold.point.get()].filter.turn.count.unwrap_or(size);
             let waits = !can_be(&hold.until, &|leaf| self.comes_without_ring(leaf));
             if count < size && waits {
@@ -45,6 +51,9 @@ impl Look<'_> {
 
     pub(super) fn ring_of_rule(&mut self, rule: &Rule, node: &Node) {
         let most = self.meant(&rule.filter).most;
+        if !self.knows_queue_size() {
+            return;
+        }
         match rule.verdict.as_ref().and_then(|verdict| verdict.wait.as_ref()) {
             Some(Wait::Pause(_)) | None => {}
             Some(Wait::Reorder(reorder)) if until(rule).is_none() => {
@@ -98,6 +107,11 @@ impl Look<'_> {
             Expr::Gauge(_, least) => *least <= self.queue_size(),
             _ => true,
         }
+    }
+
+    /// Whether what the case says of the ring, if there is one, could be read.
+    fn knows_queue_size(&self) -> bool {
+        self.parts.case.is_none() || self.sound.is_case
     }
 
     fn queue_size(&self) -> u64 {

@@ -5,7 +5,7 @@ use crate::policy::{Close, Wait};
 
 impl Look<'_> {
     pub(super) fn times(&mut self) {
-        for (rule, node) in self.rules() {
+        for (rule, node) in self.rules().collect::<Vec<_>>() {
             let wait = rule.verdict.as_ref().and_then(|verdict| verdict.wait.as_ref());
             let longer = "the watchdog ends it before";
             let help = "give the rule a longer `watchdog`";

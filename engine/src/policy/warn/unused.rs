@@ -3,6 +3,7 @@
 use super::{Look, step};
 use crate::event::Expr;
 use crate::policy::Where;
+use crate::policy::read::Read;
 use crate::policy::tree::Entry;
 use std::collections::BTreeSet;
 
@@ -13,13 +14,14 @@ impl Look<'_> {
             .iter()
             .filter_map(|leaf| if let Expr::State(state) = leaf { Some(state.get()) } else { None });
         let states = states.collect();
-        self.tell("state", &self.parts.states, &states, "no expression asks for it");
+        let all = vec![Read::Well; self.parts.states.len()];
+        self.tell("state", &self.parts.states, &all, &states, "no expression asks for it");
         let ranges = self.filters().into_iter().filter_map(|(_, filter, _)| filter.range);
         let places =
             ranges.filter_map(|range| if let Where::Place(place) = range { Some(place) } else { None });
         let places = places.collect();
-        self.tell("place", &self.parts.places, &places, "no point and no rule is for it");
-        if self.policy.case.is_none() {
+        self.tell("place", &self.parts.places, &self.sound.places, &places, "no point and no rule is for it");
+        if self.parts.case.is_none() {
             self.points(&leaves);
         }
     }
@@ -33,12 +35,22 @@ impl Look<'_> {
         let held = self.policy.holds.iter().map(|hold| hold.point.get());
         let ruled = self.policy.rules.iter().filter_map(|rule| rule.filter.point).map(|point| point.get());
         let used = named.chain(held).chain(ruled).collect();
-        self.tell("point", &self.parts.points, &used, "no hold, rule or expression names it");
+        self.tell(
+            "point",
+            &self.parts.points,
+            &self.sound.points,
+            &used,
+            "no hold, rule or expression names it",
+        );
     }
 
-    fn tell(&mut self, kind: &str, entries: &[&Entry], used: &BTreeSet<usize>, why: &str) {
-        let unused =
-            entries.iter().enumerate().filter(|(index, entry)| !used.contains(index) && entry.at.file == 0);
+    fn tell(&mut self, kind: &str, entries: &[&Entry], read: &[Read], used: &BTreeSet<usize>, why: &str) {
+        let once = |name: &str| entries.iter().filter(|entry| entry.name == name).count() == 1;
+        let unused = entries.iter().enumerate().filter(|(index, entry)| {
+            let is_unused = !used.contains(index) && entry.at.file == 0 && read[*index] == Read::Well;
+            is_unused && !self.sound.may_be_named(&entry.name) && once(&entry.name)
+        });
+        let unused: Vec<_> = unused.collect();
         for (_, entry) in unused {
             self.warn(
                 entry.at.clone(),

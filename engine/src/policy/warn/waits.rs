@@ -3,24 +3,56 @@
 use super::{Look, can_be, comes_after, conjuncts, step, until};
 use crate::event::{Event, Expr, Gate, Life, PointIndex};
 use crate::policy::tree::Node;
-use crate::policy::{Rule, Turn, Verdict, Wait};
+use crate::policy::{Pause, Rule, Scope, Turn, Verdict, Wait};
 use std::collections::BTreeSet;
 
 impl Look<'_> {
     pub(super) fn waits(&mut self) {
         let mut let_through: BTreeSet<(Gate, PointIndex)> = BTreeSet::new();
-        for (rule, node) in self.rules() {
-            let itself = until(rule).and_then(|until| self.itself(rule, until, &let_through));
+        let known = self.sound.are_rules();
+        for (rule, node) in self.rules().collect::<Vec<_>>() {
+            // What could not be read may let the awaited request go first.
+            let itself =
+                until(rule).filter(|_| known).and_then(|until| self.itself(rule, until, &let_through));
             match itself {
                 Some((point, life)) => self.warn_itself(rule, node, point, life),
+                None if self.stops_what_it_needs(rule) => self.warn_pause(rule, node),
                 None => self.ring_of_rule(rule, node),
             }
             if let Some(point) = rule.filter.point.filter(|_| is_for_all_of_point(rule)) {
                 let_through.insert((rule.gate, point));
             }
         }
+        self.gauges();
         self.ring_of_holds();
         self.ring_of_all_holds();
+    }
+
+    /// Whether only a rule can end a pause of everything, while no rule acts because everything stands.
+    fn stops_what_it_needs(&self, rule: &Rule) -> bool {
+        let whole = |pause: &Pause| pause.scope == Scope::Disk;
+        let wait = rule.verdict.as_ref().and_then(|verdict| verdict.wait.as_ref());
+        let own = |leaf: &Expr| match leaf {
+            Expr::Event(Event::Policy(name), times) => *times == 1 && rule.notes.emit.contains(name),
+            Expr::State(state) => self.policy.states[state.get()].on || rule.notes.set.contains(state),
+            _ => true,
+        };
+        match wait {
+            Some(Wait::Pause(pause)) if whole(pause) => {
+                pause.until.as_ref().is_some_and(|until| !can_be(until, &own))
+            }
+            _ => false,
+        }
+    }
+
+    fn warn_pause(&mut self, rule: &Rule, node: &Node) {
+        let message = format!(
+            "rule `{}` may wait for itself: while it pauses the disk no rule acts that could end it",
+            rule.name
+        );
+        let help =
+            "let the pause end by an event of the guest or of the control socket, or by `POINT.arrived`";
+        self.warn(super::at(node, "until"), message, "comes from rules alone", help);
     }
 
     fn warn_itself(&mut self, rule: &Rule, node: &Node, point: PointIndex, life: Life) {
@@ -55,7 +87,8 @@ impl Look<'_> {
     ) -> Option<(PointIndex, Life)> {
         let steps = until.events().into_iter().filter_map(step);
         steps.into_iter().find(|(point, life)| {
-            comes_after(*life, rule.gate)
+            self.is_point(*point)
+                && comes_after(*life, rule.gate)
                 && !can_be(until, &|leaf| !is_later_step(leaf, *point, rule.gate))
                 && (pauses(rule) || !let_through.contains(&(rule.gate, *point)))
                 && self.holds_point(rule, *point)

@@ -163,6 +163,49 @@ Dir::Etc::sourceparts "{sources}/";
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// The names of the packages that this one depends on, first choices only; none if no suite has it in this version.
+    pub fn depends(&self, name: &str, version: &str) -> Result<Option<Vec<String>>> {
+        let shown = self.show(&[&format!("{name}={version}")])?;
+        if !shown.lines().any(|line| line.strip_prefix("Package: ") == Some(name)) {
+            return Ok(None);
+        }
+        let depends = shown.lines().find_map(|line| line.strip_prefix("Depends: ")).unwrap_or_default();
+        let names = depends.split(',').filter_map(|word| word.split_whitespace().next());
+        Ok(Some(names.map(str::to_owned).collect()))
+    }
+
+    /// The versions of a package that suites have, the newest first.
+    pub fn versions(&self, name: &str) -> Result<Vec<String>> {
+        let shown = self.show(&[name])?;
+        let versions = shown.lines().filter_map(|line| line.strip_prefix("Version: "));
+        let mut versions: Vec<String> = versions.map(str::to_owned).collect();
+        versions.sort_by(|a, b| version::compare(b, a));
+        versions.dedup();
+        Ok(versions)
+    }
+
+    /// The generic kernels that suites have headers of, by their ABI names, sorted.
+    pub fn with_headers(&self) -> Result<Vec<String>> {
+        let names = process::stdout(self.command("apt-cache").args(["pkgnames", HEADERS]))?;
+        let names: Vec<&str> = names.lines().filter(|name| abi_of_headers(name).is_some()).collect();
+        let mut held: Vec<String> = Vec::new();
+        for line in self.suites(&names)?.lines() {
+            let name = line.split('|').next().unwrap_or_default().trim();
+            held.extend(abi_of_headers(name).map(str::to_owned));
+        }
+        held.sort_by(|a, b| version::compare(a, b));
+        held.dedup();
+        Ok(held)
+    }
+
+    /// The libraries that a package needs, as apt would install them on an empty machine.
+    pub fn libraries(&self, package: &Package) -> Result<Vec<Package>> {
+        let mut command = self.command("apt-get");
+        command.args(["-q", "--simulate", "--no-install-recommends", "-o", "Debug::NoLocking=1", "install"]);
+        let plan = process::stdout(command.arg(format!("{}={}", package.name, package.version)))?;
+        Ok(plan.lines().filter_map(planned_library).collect())
+    }
+
     /// Downloads package files into a directory; apt checks them against the signed lists.
     pub fn download(&self, packages: &[&Package], directory: &Path) -> Result<()> {
         let names = packages.iter().map(|package| format!("{}={}", package.name, package.version));
@@ -170,6 +213,25 @@ Dir::Etc::sourceparts "{sources}/";
         process::stdout(command.arg("-q").arg("download").args(names).current_dir(directory))?;
         Ok(())
     }
+}
+
+/// What the names of header packages begin with.
+const HEADERS: &str = "linux-headers-";
+
+/// `6.12.38+deb13` of `linux-headers-6.12.38+deb13-amd64`; none for other flavours.
+fn abi_of_headers(name: &str) -> Option<&str> {
+    let abi = name.strip_prefix(HEADERS)?.strip_suffix("-amd64")?;
+    let generic =
+        abi.starts_with(|c: char| c.is_ascii_digit()) && !abi.contains("cloud") && !abi.ends_with("-rt");
+    generic.then_some(abi)
+}
+
+/// Name and version in a line like `Inst libc6 (2.41-12 Debian:13 [amd64])` of a simulated installation.
+fn planned_library(line: &str) -> Option<Package> {
+    let (name, rest) = line.strip_prefix("Inst ")?.split_once(" (")?;
+    let version = rest.split_whitespace().next()?;
+    let library = name.starts_with("lib") || name.starts_with("zlib");
+    library.then(|| Package { name: name.to_owned(), version: version.to_owned(), ..Package::default() })
 }
 
 /// `#include` lines for the configuration that apt would read without `APT_CONFIG`, in its order.
@@ -260,5 +322,13 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let error = Apt::open(&root.path().join("a b")).err().unwrap();
         assert!(format!("{error:#}").ends_with("has blanks, quotes, commas or backslashes"), "{error:#}");
+    }
+
+    #[test]
+    fn of_a_plan_only_the_libraries_are_taken() {
+        let names = |line: &str| planned_library(line).map(|package| package.title());
+        assert_eq!(names("Inst libc6 (2.41-12 Debian:13 [amd64]) []").as_deref(), Some("libc6 2.41-12"));
+        assert_eq!(names("Inst pahole (1.30-1 Debian:13 [amd64])"), None);
+        assert_eq!(names("Conf libc6 (2.41-12 Debian:13 [amd64])"), None);
     }
 }

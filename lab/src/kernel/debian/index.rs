@@ -95,6 +95,26 @@ impl Index {
         Some(Build { image: image.clone(), parts: self.parts(image), newer_in_security })
     }
 
+    /// Every build that can be had; of a signed and an unsigned package of one build, the signed one.
+    pub fn offered(&self) -> Vec<Build> {
+        let mut images: Vec<&Package> = self.images().map(|(_, package)| package).collect();
+        let key = |package: &Package| {
+            let name = package.name.strip_suffix("-unsigned").unwrap_or(&package.name);
+            (name.to_owned(), package.version.clone(), package.name.len())
+        };
+        images.sort_by_key(|package| key(package));
+        images.dedup_by(|later, kept| {
+            let (later, kept) = (key(later), key(kept));
+            (later.0, later.1) == (kept.0, kept.1)
+        });
+        let build = |image: &Package| Build {
+            image: image.clone(),
+            parts: self.parts(image),
+            newer_in_security: None,
+        };
+        images.into_iter().map(build).collect()
+    }
+
     fn matching(&self, query: &Query, flavour: Flavour) -> impl Iterator<Item = &Package> {
         let images = self.images();
         let matching =

@@ -12,12 +12,16 @@ mod answers;
 mod apt;
 mod image;
 mod index;
+mod listing;
 mod query;
+mod source;
 mod sources;
 mod unpack;
 mod version;
 
+pub use listing::{Listed, list};
 pub use query::Query;
+pub use source::{Source, source};
 
 use super::cache::Cache;
 use answers::{Answer, Answers};

@@ -28,6 +28,17 @@ impl Query {
         Ok(Query { version: version.to_owned(), flavour })
     }
 
+    /// The same in the generic flavour, in which filesystems are modules.
+    ///
+    /// # Errors
+    /// Another flavour was asked for.
+    pub fn generic(&self) -> Result<Query> {
+        match self.flavour {
+            Some(Flavour::Cloud) => bail!("filesystems are built into the cloud flavour: leave `/cloud` out"),
+            _ => Ok(Query { flavour: Some(Flavour::Generic), ..self.clone() }),
+        }
+    }
+
     /// Whether it names a series, by one number or two, rather than a build.
     pub fn is_series(&self) -> bool {
         let numbers: Vec<&str> = self.version.split('.').collect();

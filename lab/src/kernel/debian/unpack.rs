@@ -48,13 +48,15 @@ pub fn unpack_all(debs: &Path, kernels: &Path, target: &Path) -> Result<()> {
     fs::rename(tree.path(), target).with_context(|| format!("cannot make {}", target.display()))
 }
 
-fn package_files(directory: &Path) -> Result<Vec<PathBuf>> {
+/// The package files in a directory.
+pub fn package_files(directory: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()?;
     let paths = entries.into_iter().map(|entry| entry.path());
     Ok(paths.filter(|path| path.extension().is_some_and(|extension| extension == "deb")).collect())
 }
 
-fn unpack(deb: &Path, tree: &Path) -> Result<()> {
+/// Unpacks a package file into a directory that is there, but for what is not wanted.
+pub fn unpack(deb: &Path, tree: &Path) -> Result<()> {
     let mut dpkg = Command::new("dpkg-deb");
     let dpkg = dpkg.arg("--fsys-tarfile").arg(deb).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut dpkg = dpkg.spawn().context("cannot run `dpkg-deb`")?;
