@@ -214,7 +214,7 @@ fn a_guest_that_goes_in_the_middle_of_work_leaves_nothing_open() {
 
 #[test]
 fn a_journal_that_is_full_ends_the_run_loudly_and_nothing_is_served_after_that() {
-    let mut daemon = Recipe::new().file_blocks_max(80).start();
+    let mut daemon = Recipe::new().file_blocks_max(136).start();
     let mut client = daemon.connect_with(Setup { queue_size: 256, ..Setup::default() });
     let mut seen = 0;
     loop {

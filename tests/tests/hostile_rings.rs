@@ -119,7 +119,7 @@ fn over_the_end(daemon: &Daemon, spoil: fn(&mut VringConfigData, u64)) -> Client
 fn rings_over_the_end_of_memory_stop() {
     let daemon = Daemon::start();
     let mut client = over_the_end(&daemon, |config, end| config.desc_table_addr = end - 16);
-    assert_stopped(&daemon, &mut client, "form no list", |client| {
+    assert_stopped(&daemon, &mut client, "the descriptor table", |client| {
         client.queues[0].offer_head(1);
         client.enable_queue(0);
     });

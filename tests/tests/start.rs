@@ -361,7 +361,7 @@ fn a_parameter_that_is_wrong_is_shown_as_it_was_given() {
     let place = Place::new();
     std::fs::write(
         place.path("p.toml"),
-        "parameter = { victim = \"read\" }\npoint = { A = { op = \"$victim\" } }",
+        "parameter = { victim = \"read\" }\n[[rule]]\ngate = \"submit\"\nop = \"$victim\"\nfail = \"io-error\"",
     )
     .expect("write");
     place.refused(

@@ -84,7 +84,7 @@ error: unknown point `C`
 14 | gate  = "C.complete"
    |         ^^^^^^^^^^^^
    |
-   = help: it can be `A`, `B`
+   = help: it can be `A`, `B`; or declare it: `C = { op = "write" }`, say, in [point]
 
 error: unknown step of a point `arived`
   --> DIR/bad.toml:15:9

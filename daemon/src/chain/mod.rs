@@ -44,7 +44,9 @@ pub enum Broken {
     #[error("the status byte of a chain is outside memory")]
     StatusOutside,
     /// The rings themselves cannot be used.
-    #[error("the available ring or the used ring is outside memory, or an index jumps ahead")]
+    #[error(
+        "the descriptor table, the available ring or the used ring is outside memory, or an index jumps ahead"
+    )]
     Rings,
     /// More is in flight than there are descriptors, so some must be in use twice.
     #[error("more requests are in flight than the ring has descriptors")]
