@@ -8,7 +8,7 @@ use std::path::Path;
 use vhost::vhost_user::message::{VhostUserHeaderFlag, VhostUserProtocolFeatures, VhostUserVirtioFeatures};
 use vhost::vhost_user::{Frontend, VhostUserFrontend};
 use vhost::{VhostBackend, VringConfigData};
-use virtio_bindings::virtio_blk::VIRTIO_BLK_F_MQ;
+use virtio_bindings::virtio_blk::{VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_MQ};
 use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
 use virtio_bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
 use vmm_sys_util::eventfd::EventFd;
@@ -25,6 +25,8 @@ pub fn negotiate(socket: &Path, queues: u16) -> Result<Frontend> {
     frontend.set_owner().context("SET_OWNER")?;
     let offered = frontend.get_features().context("GET_FEATURES")?;
     let protocol = VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
+    // As every driver does: to one that cannot flush, each write would have to be durable.
+    let flush = 1 << VIRTIO_BLK_F_FLUSH;
     let needed = protocol | 1 << VIRTIO_F_VERSION_1 | 1 << VIRTIO_RING_F_EVENT_IDX;
     ensure!(offered & needed == needed, "the server offers {offered:#x}, which lacks some of {needed:#x}");
     let offered_protocol = frontend.get_protocol_features().context("GET_PROTOCOL_FEATURES")?;
@@ -32,7 +34,7 @@ pub fn negotiate(socket: &Path, queues: u16) -> Result<Frontend> {
     frontend.set_protocol_features(offered_protocol & wanted).context("SET_PROTOCOL_FEATURES")?;
     frontend.set_hdr_flags(VhostUserHeaderFlag::NEED_REPLY);
     let several = if queues > 1 { 1 << VIRTIO_BLK_F_MQ } else { 0 };
-    frontend.set_features(offered & (needed | several)).context("SET_FEATURES")?;
+    frontend.set_features(offered & (needed | several | flush)).context("SET_FEATURES")?;
     Ok(frontend)
 }
 

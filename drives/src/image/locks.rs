@@ -5,6 +5,7 @@ use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use std::fs::File;
+use std::time::{Duration, Instant};
 
 /// QEMU locks single bytes of an image: byte `PERM + n` says "I use permission n", byte `SHARED + n`
 /// says "I let nobody else use it" (QEMU, `block/file-posix.c`).
@@ -14,8 +15,25 @@ const READ: i64 = 0;
 const WRITE: i64 = 1;
 const RESIZE: i64 = 3;
 
+/// How long an image may stay in use by what the kernel still does for a process that was killed: a request that is
+/// under way keeps the file open, and locked, until it has ended. Nobody can wait for just that.
+const LINGERING: Duration = Duration::from_millis(500);
+
+/// How long to wait before looking again.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// Locks an image for as long as the file is open.
 pub fn lock(file: &File, mode: Mode) -> Result<()> {
+    let since = Instant::now();
+    loop {
+        match try_lock(file, mode) {
+            Err(_) if since.elapsed() < LINGERING => std::thread::sleep(PAUSE),
+            tried => return tried,
+        }
+    }
+}
+
+fn try_lock(file: &File, mode: Mode) -> Result<()> {
     let uses: &[i64] = if mode == Mode::Read { &[READ] } else { &[READ, WRITE] };
     let refuses = [WRITE, RESIZE];
     for byte in uses.iter().map(|n| PERM + n).chain(refuses.iter().map(|n| SHARED + n)) {
