@@ -5,6 +5,7 @@ use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use std::fs::File;
+use std::time::{Duration, Instant};
 
 /// QEMU locks single bytes of an image: byte `PERM + n` says "I use permission n", byte `SHARED + n`
 /// says "I let nobody else use it" (QEMU, `block/file-posix.c`).
@@ -14,16 +15,27 @@ const READ: i64 = 0;
 const WRITE: i64 = 1;
 const RESIZE: i64 = 3;
 
-/// Locks an image for as long as the file is open.
+/// How long another's lock may outlast it: a process that was killed with requests under way is gone before they are,
+/// and its locks go with the last of them. Only then is it safe to write, too.
+const AFTERLIFE: Duration = Duration::from_secs(2);
+
+/// How often to look whether it is gone; there is nothing to wait for that would tell.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// Locks an image for as long as the file is open. Waits for requests that a killed process has left.
 pub fn lock(file: &File, mode: Mode) -> Result<()> {
     let uses: &[i64] = if mode == Mode::Read { &[READ] } else { &[READ, WRITE] };
     let refuses = [WRITE, RESIZE];
     for byte in uses.iter().map(|n| PERM + n).chain(refuses.iter().map(|n| SHARED + n)) {
         set_lock(file, byte)?;
     }
+    let since = Instant::now();
     for byte in uses.iter().map(|n| SHARED + n).chain(refuses.iter().map(|n| PERM + n)) {
-        if is_locked_by_another(file, byte)? {
-            bail!("it is in use by another daemon or virtual machine; end that, or serve a copy");
+        while is_locked_by_another(file, byte)? {
+            if since.elapsed() > AFTERLIFE {
+                bail!("it is in use by another daemon or virtual machine; end that, or serve a copy");
+            }
+            std::thread::sleep(LOOK);
         }
     }
     Ok(())
