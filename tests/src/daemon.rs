@@ -24,6 +24,7 @@ pub struct Recipe {
     directory: TempDir,
     image: Option<PathBuf>,
     image_bytes: u64,
+    is_blank: bool,
     options: Options,
 }
 
@@ -53,13 +54,24 @@ impl Recipe {
     pub fn within(directory: &Path) -> Recipe {
         let directory =
             tempfile::Builder::new().prefix("blkstay-").tempdir_in(directory).expect("a directory");
-        Recipe { directory, image: None, image_bytes: IMAGE_BYTES, options: Options::default() }
+        Recipe {
+            directory,
+            image: None,
+            image_bytes: IMAGE_BYTES,
+            is_blank: false,
+            options: Options::default(),
+        }
     }
 
     /// The same with an image of that many bytes.
     pub fn image_bytes(mut self, bytes: u64) -> Recipe {
         self.image_bytes = bytes;
         self
+    }
+
+    /// The same with an image of that many zeros.
+    pub fn blank(self, bytes: u64) -> Recipe {
+        Recipe { image_bytes: bytes, is_blank: true, ..self }
     }
 
     /// The same with somebody else's image.
@@ -108,6 +120,9 @@ impl Recipe {
         let disk = self.directory.path().join("disk");
         match &self.image {
             Some(image) => std::os::unix::fs::symlink(image, disk).expect("a link to the image"),
+            None if self.is_blank => {
+                File::create(disk).and_then(|file| file.set_len(self.image_bytes)).expect("the image");
+            }
             None => std::fs::write(disk, Random::new(1).bytes(self.image_bytes as usize)).expect("the image"),
         }
         Daemon::launch(self.directory, self.options)
