@@ -34,6 +34,8 @@ struct Options {
     arguments: Vec<String>,
     /// Whether nothing is logged.
     no_journal: bool,
+    /// Whether its arguments name an image.
+    names_image: bool,
     /// Longest file it can write, in blocks of 512 bytes.
     file_blocks_max: Option<u32>,
 }
@@ -100,6 +102,12 @@ impl Recipe {
     pub fn argument(mut self, argument: &str) -> Recipe {
         self.options.arguments.push(argument.to_owned());
         self
+    }
+
+    /// The same with an image that is no file.
+    pub fn image_spec(mut self, spec: &str) -> Recipe {
+        self.options.names_image = true;
+        self.argument("--image").argument(spec)
     }
 
     /// The same without a journal.
@@ -350,11 +358,12 @@ fn spawn(directory: &Path, options: &Options) -> (Child, Vec<String>) {
     if !options.no_journal {
         command.arg("--journal").arg(directory.join("journal"));
     }
+    if !options.names_image {
+        command.arg("--image").arg(directory.join("disk"));
+    }
     let mut child = command
         .arg("--socket")
         .arg(directory.join("blk.sock"))
-        .arg("--image")
-        .arg(directory.join("disk"))
         .arg("--control")
         .arg(directory.join("ctl"))
         .args(&options.arguments)

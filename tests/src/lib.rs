@@ -11,6 +11,7 @@ pub mod exercise;
 pub mod fate;
 pub mod fed_back;
 pub mod guest;
+pub mod host;
 pub mod journal;
 pub mod lab;
 pub mod load;

@@ -76,7 +76,13 @@ impl Load {
     /// A load for a disk of zeros.
     #[track_caller]
     pub fn new(client: &mut Client, seed: u64, sectors: u64, shape: Shape) -> Load {
-        let (queues, slot_bytes) = (client.queues.len(), shape.sectors_max as usize * SECTOR + EXTRA);
+        Load::on(client, client.queues.len(), seed, sectors, shape)
+    }
+
+    /// The same on the first queues only.
+    #[track_caller]
+    pub fn on(client: &mut Client, queues: usize, seed: u64, sectors: u64, shape: Shape) -> Load {
+        let slot_bytes = shape.sectors_max as usize * SECTOR + EXTRA;
         let lane = |_| Lane {
             under_way: BTreeMap::new(),
             slots: (0..shape.depth).map(|_| client.allocate(slot_bytes)).collect(),
