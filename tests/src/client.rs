@@ -4,15 +4,18 @@ use crate::WATCHDOG;
 use crate::memory::{BASE, Memory};
 use crate::queue::{DESCRIPTOR_BYTES, Descriptor, Queue, link, ring_bytes};
 use crate::request::{Done, OK, Pending, Request, UNWRITTEN};
+use std::fs::File;
 use std::io::Write;
 use std::net::Shutdown;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 use vhost::VhostBackend;
 use vhost::vhost_user::message::{
-    VhostUserConfigFlags, VhostUserHeaderFlag, VhostUserProtocolFeatures, VhostUserVirtioFeatures,
+    VhostUserConfigFlags, VhostUserHeaderFlag, VhostUserInflight, VhostUserProtocolFeatures,
+    VhostUserVirtioFeatures,
 };
 use vhost::vhost_user::{Frontend, VhostUserFrontend};
 use virtio_bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
@@ -36,11 +39,20 @@ pub struct Setup {
     pub without: u64,
     /// How long the connection may last.
     pub lasts_max: Duration,
+    /// Whether the client keeps what is in flight, for a daemon that dies.
+    pub keeps_inflight: bool,
 }
 
 impl Default for Setup {
     fn default() -> Setup {
-        Setup { queues: 1, queue_size: 64, memory_bytes: 64 << 20, without: 0, lasts_max: CONNECTION_MAX }
+        Setup {
+            queues: 1,
+            queue_size: 64,
+            memory_bytes: 64 << 20,
+            without: 0,
+            lasts_max: CONNECTION_MAX,
+            keeps_inflight: false,
+        }
     }
 }
 
@@ -48,6 +60,11 @@ impl Setup {
     /// The same without `EVENT_IDX`.
     pub fn without_event_idx(self) -> Setup {
         Setup { without: 1 << VIRTIO_RING_F_EVENT_IDX, ..self }
+    }
+
+    /// The same that keeps what is in flight.
+    pub fn keeping_inflight(self) -> Setup {
+        Setup { keeps_inflight: true, ..self }
     }
 }
 
@@ -63,8 +80,41 @@ pub struct Client {
     pub queues: Vec<Queue>,
     /// The features that the daemon offers.
     pub offered: u64,
+    setup: Setup,
     first_unused: u64,
+    inflight: Option<(VhostUserInflight, File)>,
     _watchdog: Sender<()>,
+}
+
+/// A connection on which features were agreed on.
+struct Greeted {
+    frontend: Frontend,
+    stream: UnixStream,
+    offered: u64,
+    watchdog: Sender<()>,
+}
+
+impl Greeted {
+    #[track_caller]
+    fn new(socket: &Path, setup: Setup) -> Greeted {
+        let stream = UnixStream::connect(socket).expect("connect to the vhost-user socket");
+        let watchdog = watch(&stream, setup.lasts_max);
+        let mut frontend = Frontend::from_stream(stream.try_clone().expect("clone"), u64::MAX);
+        frontend.set_owner().expect("SET_OWNER");
+        let offered = frontend.get_features().expect("GET_FEATURES");
+        assert!(offered & VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits() != 0);
+        frontend.get_protocol_features().expect("GET_PROTOCOL_FEATURES");
+        let mut protocol = VhostUserProtocolFeatures::CONFIG
+            | VhostUserProtocolFeatures::MQ
+            | VhostUserProtocolFeatures::REPLY_ACK;
+        if setup.keeps_inflight {
+            protocol |= VhostUserProtocolFeatures::INFLIGHT_SHMFD;
+        }
+        frontend.set_protocol_features(protocol).expect("SET_PROTOCOL_FEATURES");
+        frontend.set_hdr_flags(VhostUserHeaderFlag::NEED_REPLY);
+        frontend.set_features(offered & !setup.without).expect("SET_FEATURES");
+        Greeted { frontend, stream, offered, watchdog }
+    }
 }
 
 /// Hangs up if the connection is not dropped in time: the frontend itself waits for ever.
@@ -84,35 +134,64 @@ impl Client {
     /// Connects and agrees on features; no queue is set up.
     #[track_caller]
     pub fn negotiate(socket: &Path, setup: Setup) -> Client {
-        let stream = UnixStream::connect(socket).expect("connect to the vhost-user socket");
-        let watchdog = watch(&stream, setup.lasts_max);
-        let mut frontend = Frontend::from_stream(stream.try_clone().expect("clone"), u64::MAX);
-        frontend.set_owner().expect("SET_OWNER");
-        let offered = frontend.get_features().expect("GET_FEATURES");
-        assert!(offered & VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits() != 0);
-        frontend.get_protocol_features().expect("GET_PROTOCOL_FEATURES");
-        let protocol = VhostUserProtocolFeatures::CONFIG
-            | VhostUserProtocolFeatures::MQ
-            | VhostUserProtocolFeatures::REPLY_ACK;
-        frontend.set_protocol_features(protocol).expect("SET_PROTOCOL_FEATURES");
-        frontend.set_hdr_flags(VhostUserHeaderFlag::NEED_REPLY);
-        frontend.set_features(offered & !setup.without).expect("SET_FEATURES");
+        let Greeted { frontend, stream, offered, watchdog } = Greeted::new(socket, setup);
         let memory = Memory::new(setup.memory_bytes);
         let queues =
             (0..setup.queues).map(|index| Queue::new(index, setup.queue_size, memory.clone())).collect();
         let first_unused = BASE + setup.queues as u64 * ring_bytes(setup.queue_size);
-        Client { frontend, stream, memory, queues, offered, first_unused, _watchdog: watchdog }
+        let inflight = None;
+        Client {
+            frontend,
+            stream,
+            memory,
+            queues,
+            offered,
+            setup,
+            first_unused,
+            inflight,
+            _watchdog: watchdog,
+        }
     }
 
     /// Connects and sets everything up.
     #[track_caller]
     pub fn connect(socket: &Path, setup: Setup) -> Client {
         let mut client = Client::negotiate(socket, setup);
+        client.share_inflight();
         client.share_memory();
         for queue in 0..setup.queues {
             client.start_queue(queue);
         }
         client
+    }
+
+    /// Connects again when the daemon has died, as QEMU does: with the same memory, and rings that go on where the guest
+    /// sees them.
+    #[track_caller]
+    pub fn reconnect(&mut self, socket: &Path) {
+        let Greeted { frontend, stream, offered, watchdog } = Greeted::new(socket, self.setup);
+        (self.frontend, self.stream, self._watchdog) = (frontend, stream, watchdog);
+        assert_eq!(self.offered, offered, "the device is another");
+        self.share_inflight();
+        self.share_memory();
+        for queue in 0..self.queues.len() {
+            self.describe_queue(queue, self.queues[queue].used_index());
+            self.enable_queue(queue);
+        }
+    }
+
+    /// Gives the daemon the memory for what is in flight; it is asked for that the first time.
+    #[track_caller]
+    fn share_inflight(&mut self) {
+        if !self.setup.keeps_inflight {
+            return;
+        }
+        if self.inflight.is_none() {
+            let asked = VhostUserInflight::new(0, 0, self.setup.queues as u16, self.setup.queue_size);
+            self.inflight = Some(self.frontend.get_inflight_fd(&asked).expect("GET_INFLIGHT_FD"));
+        }
+        let (given, file) = self.inflight.as_ref().expect("it was asked for");
+        self.frontend.set_inflight_fd(given, file.as_raw_fd()).expect("SET_INFLIGHT_FD");
     }
 
     /// Tells the daemon where the memory is.

@@ -24,6 +24,7 @@ pub struct Recipe {
     directory: TempDir,
     image: Option<PathBuf>,
     image_bytes: u64,
+    is_blank: bool,
     options: Options,
 }
 
@@ -33,6 +34,8 @@ struct Options {
     arguments: Vec<String>,
     /// Whether nothing is logged.
     no_journal: bool,
+    /// Whether its arguments name an image.
+    names_image: bool,
     /// Longest file it can write, in blocks of 512 bytes.
     file_blocks_max: Option<u32>,
 }
@@ -53,13 +56,24 @@ impl Recipe {
     pub fn within(directory: &Path) -> Recipe {
         let directory =
             tempfile::Builder::new().prefix("blkstay-").tempdir_in(directory).expect("a directory");
-        Recipe { directory, image: None, image_bytes: IMAGE_BYTES, options: Options::default() }
+        Recipe {
+            directory,
+            image: None,
+            image_bytes: IMAGE_BYTES,
+            is_blank: false,
+            options: Options::default(),
+        }
     }
 
     /// The same with an image of that many bytes.
     pub fn image_bytes(mut self, bytes: u64) -> Recipe {
         self.image_bytes = bytes;
         self
+    }
+
+    /// The same with an image of that many zeros.
+    pub fn blank(self, bytes: u64) -> Recipe {
+        Recipe { image_bytes: bytes, is_blank: true, ..self }
     }
 
     /// The same with somebody else's image.
@@ -90,6 +104,12 @@ impl Recipe {
         self
     }
 
+    /// The same with an image that is no file.
+    pub fn image_spec(mut self, spec: &str) -> Recipe {
+        self.options.names_image = true;
+        self.argument("--image").argument(spec)
+    }
+
     /// The same without a journal.
     pub fn no_journal(mut self) -> Recipe {
         self.options.no_journal = true;
@@ -108,6 +128,9 @@ impl Recipe {
         let disk = self.directory.path().join("disk");
         match &self.image {
             Some(image) => std::os::unix::fs::symlink(image, disk).expect("a link to the image"),
+            None if self.is_blank => {
+                File::create(disk).and_then(|file| file.set_len(self.image_bytes)).expect("the image");
+            }
             None => std::fs::write(disk, Random::new(1).bytes(self.image_bytes as usize)).expect("the image"),
         }
         Daemon::launch(self.directory, self.options)
@@ -335,11 +358,12 @@ fn spawn(directory: &Path, options: &Options) -> (Child, Vec<String>) {
     if !options.no_journal {
         command.arg("--journal").arg(directory.join("journal"));
     }
+    if !options.names_image {
+        command.arg("--image").arg(directory.join("disk"));
+    }
     let mut child = command
         .arg("--socket")
         .arg(directory.join("blk.sock"))
-        .arg("--image")
-        .arg(directory.join("disk"))
         .arg("--control")
         .arg(directory.join("ctl"))
         .args(&options.arguments)

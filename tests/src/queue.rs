@@ -192,16 +192,43 @@ impl Queue {
         (0..count).map(|n| self.memory.read_u32(self.used_at() + 4 + 8 * slot(n)) as u16).collect()
     }
 
+    /// Takes the next chain that the device has used: its head, and the bytes that the device says it wrote.
+    pub fn take_used(&mut self) -> Option<(u16, u32)> {
+        if self.used == self.used_index() {
+            return None;
+        }
+        let entry = self.used_at() + 4 + 8 * u64::from(self.used % self.size);
+        self.used = self.used.wrapping_add(1);
+        Some((self.memory.read_u32(entry) as u16, self.memory.read_u32(entry + 4)))
+    }
+
     /// Takes what the device has used; how many bytes it wrote for `head`, if that is among it.
     pub fn finished(&mut self, head: u16) -> Option<u32> {
-        while self.used != self.used_index() {
-            let entry = self.used_at() + 4 + 8 * u64::from(self.used % self.size);
-            let used = self.memory.read_u32(entry) as u16;
-            let twice = self.finished.insert(used, self.memory.read_u32(entry + 4));
+        while let Some((used, written)) = self.take_used() {
+            let twice = self.finished.insert(used, written);
             assert!(twice.is_none(), "the device used head {used} twice");
-            self.used = self.used.wrapping_add(1);
         }
         self.finished.get(&head).copied()
+    }
+
+    /// Asks to be called for the next chain that is used (virtio 1.3, section 2.7.7).
+    pub fn want_call(&self) {
+        self.memory.write_u16(self.available_at() + 4 + 2 * u64::from(self.size), self.used);
+    }
+
+    /// Tells the device to look if it asked for that since the index of the available ring was `before` (section
+    /// 2.7.10, with event indexes).
+    pub fn kick_if_wanted(&self, before: u16) {
+        let event = self.memory.read_u16(self.used_at() + 4 + 8 * u64::from(self.size));
+        let since_event = self.available.wrapping_sub(event).wrapping_sub(1);
+        if since_event < self.available.wrapping_sub(before) {
+            self.kick();
+        }
+    }
+
+    /// How many descriptors are free.
+    pub fn free(&self) -> usize {
+        self.free.len()
     }
 
     /// Waits until the device has used `head` and gives its descriptors back; the bytes it wrote.
@@ -210,9 +237,9 @@ impl Queue {
     pub fn wait(&mut self, head: u16, descriptors: usize) -> u32 {
         let start = Instant::now();
         loop {
-            // Ask to be called for the next one (virtio 1.3, section 2.7.7), then look.
+            // Ask first, then look.
             let asked = self.used;
-            self.memory.write_u16(self.available_at() + 4 + 2 * u64::from(self.size), asked);
+            self.want_call();
             if let Some(written) = self.finished(head) {
                 self.finished.remove(&head);
                 self.take_back(head, descriptors);
@@ -224,7 +251,8 @@ impl Queue {
         }
     }
 
-    fn take_back(&mut self, head: u16, descriptors: usize) {
+    /// Descriptors of a chain that was used are free again.
+    pub fn take_back(&mut self, head: u16, descriptors: usize) {
         let mut index = head;
         for _ in 0..descriptors {
             self.free.push(index);

@@ -223,6 +223,10 @@ impl State {
             self.in_flight += 1;
             taken.push(Taken { parsed, resubmitted: true });
         }
+        // They may be more than are taken at once; what is new comes after them.
+        if !taken.is_empty() {
+            return Ok(());
+        }
         let size = usize::from(queue.size());
         let before = queue.next_avail();
         let available = queue.avail_idx(memory, Ordering::Acquire).map_err(|_| Broken::Rings)?.0;

@@ -15,33 +15,27 @@ const READ: i64 = 0;
 const WRITE: i64 = 1;
 const RESIZE: i64 = 3;
 
-/// How long an image may stay in use by what the kernel still does for a process that was killed: a request that is
-/// under way keeps the file open, and locked, until it has ended. Nobody can wait for just that.
-const LINGERING: Duration = Duration::from_millis(500);
+/// How long another's lock may outlast it: a process that was killed with requests under way is gone before they are,
+/// and its locks go with the last of them. Only then is it safe to write, too.
+const AFTERLIFE: Duration = Duration::from_secs(2);
 
-/// How long to wait before looking again.
-const PAUSE: Duration = Duration::from_millis(5);
+/// How often to look whether it is gone; there is nothing to wait for that would tell.
+const LOOK: Duration = Duration::from_millis(1);
 
-/// Locks an image for as long as the file is open.
+/// Locks an image for as long as the file is open. Waits for requests that a killed process has left.
 pub fn lock(file: &File, mode: Mode) -> Result<()> {
-    let since = Instant::now();
-    loop {
-        match try_lock(file, mode) {
-            Err(_) if since.elapsed() < LINGERING => std::thread::sleep(PAUSE),
-            tried => return tried,
-        }
-    }
-}
-
-fn try_lock(file: &File, mode: Mode) -> Result<()> {
     let uses: &[i64] = if mode == Mode::Read { &[READ] } else { &[READ, WRITE] };
     let refuses = [WRITE, RESIZE];
     for byte in uses.iter().map(|n| PERM + n).chain(refuses.iter().map(|n| SHARED + n)) {
         set_lock(file, byte)?;
     }
+    let since = Instant::now();
     for byte in uses.iter().map(|n| SHARED + n).chain(refuses.iter().map(|n| PERM + n)) {
-        if is_locked_by_another(file, byte)? {
-            bail!("it is in use by another daemon or virtual machine; end that, or serve a copy");
+        while is_locked_by_another(file, byte)? {
+            if since.elapsed() > AFTERLIFE {
+                bail!("it is in use by another daemon or virtual machine; end that, or serve a copy");
+            }
+            std::thread::sleep(LOOK);
         }
     }
     Ok(())

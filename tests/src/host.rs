@@ -1,0 +1,73 @@
+//! Things of the host that fail when a test wants them to. They need root; a test without it is skipped, loudly.
+
+use nix::mount::{MsFlags, mount, umount};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+/// Says that a test was skipped, and why, where it is seen.
+pub fn skipped(why: &str) {
+    eprintln!("\nSKIPPED: {why}\n");
+}
+
+/// A filesystem in memory that is full when it has so many bytes.
+#[derive(Debug)]
+pub struct SmallFilesystem(TempDir);
+
+impl SmallFilesystem {
+    /// Mounts one; `None` if that is not allowed.
+    pub fn mount(bytes: u64) -> Option<SmallFilesystem> {
+        let directory = TempDir::with_prefix("blkstay-small-").expect("a directory");
+        let options = format!("size={bytes}");
+        let mounted =
+            mount(Some("tmpfs"), directory.path(), Some("tmpfs"), MsFlags::empty(), Some(options.as_str()));
+        match mounted {
+            Ok(()) => Some(SmallFilesystem(directory)),
+            Err(error) => {
+                skipped(&format!("a tmpfs cannot be mounted here: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallFilesystem {
+    fn drop(&mut self) {
+        let _ = umount(self.0.path());
+    }
+}
+
+/// A block device in front of a file.
+#[derive(Debug)]
+pub struct Loop(PathBuf);
+
+impl Loop {
+    /// Makes one; `None` if that is not allowed.
+    pub fn before(file: &Path) -> Option<Loop> {
+        let output = Command::new("losetup").args(["--find", "--show"]).arg(file).output();
+        let device = output.as_ref().map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+        match device {
+            Ok(device) if device.starts_with("/dev/") => Some(Loop(device.into())),
+            _ => {
+                skipped(&format!("there are no loop devices here: {output:?}"));
+                None
+            }
+        }
+    }
+
+    /// The device.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").arg("--detach").arg(&self.0).status();
+    }
+}
