@@ -208,7 +208,7 @@ impl Core {
     /// Carries out a command; the answer goes to `client` once it has taken effect.
     pub fn call(&self, source: Source, call: Call, client: &UnboundedSender<Reply>) {
         let Call { id, during, command } = call;
-        let owed = Owed { id, client: client.clone() };
+        let owed = Owed { id, client: client.clone(), warnings: Vec::new() };
         match command {
             Command::Load { .. } if source != Source::Guest => self.call_load(owed, source, during, command),
             Command::Stats if source != Source::Guest => {
@@ -221,11 +221,33 @@ impl Core {
                 let answer = self.resize(&mut inner, bytes);
                 self.answer(&mut inner, owed, answer);
             }
+            Command::Pause { queue: Some(queue), .. }
+                if source != Source::Guest && queue >= self.queues() =>
+            {
+                let answer = Answer::Error { message: self.no_queue(queue) };
+                self.answer(&mut self.lock(), owed, answer);
+            }
             command => {
                 let mut inner = self.lock();
                 self.call_engine(&mut inner, owed, source, during, command);
                 self.settle(&mut inner);
             }
+        }
+    }
+
+    fn queues(&self) -> u16 {
+        self.device.model().queues
+    }
+
+    fn no_queue(&self, queue: u16) -> String {
+        match self.queues() {
+            1 => {
+                format!("there is no queue {queue}, only queue 0; leave `queue` out to pause the whole disk")
+            }
+            queues => format!(
+                "there is no queue {queue}: they are 0 to {}; leave `queue` out to pause the whole disk",
+                queues - 1
+            ),
         }
     }
 
@@ -375,6 +397,7 @@ impl Core {
                     inner.due = at.unwrap_or(NEVER);
                     self.timer.set(inner.due);
                 }
+                Action::Warn(token, warnings) => inner.warn(token, warnings),
                 Action::Reply(token, answer) => inner.effects.replies.push((token, answer)),
             }
         }
@@ -482,11 +505,16 @@ impl Core {
         all.add(&inner.stats);
         self.passed.add_to(&mut all);
         let (in_flight, held) = inner.engine.counts();
-        let connected = self.connections.is_connected();
-        let (uptime_ns, bytes) = (self.now(), self.drive.bytes());
-        let ops = all.report();
-        let report = StatsReport { uptime_ns, bytes, connected, in_flight, held, ops };
-        Answer::Stats(Box::new(report))
+        Answer::Stats(Box::new(StatsReport {
+            uptime_ns: self.now(),
+            bytes: self.drive.bytes(),
+            connected: self.connections.is_connected(),
+            in_flight,
+            held,
+            passing: self.passed.all_in_flight(),
+            policy: inner.engine.policy_report(),
+            ops: all.report(),
+        }))
     }
 
     fn resize(&self, inner: &mut Inner, bytes: u64) -> Answer {

@@ -130,11 +130,14 @@ impl Passage {
     /// Says whether the drive gets it.
     fn pass(&mut self, since: Nanos, id: RequestId, ring: &Arc<Ring>, slot: usize, request: Arrived) -> bool {
         let (device, ring) = (self.core.device(), ring.clone());
-        let is_serial = request.asked.op == Op::GetId;
+        let asked = request.asked;
+        let is_serial = asked.op == Op::GetId;
         let request = request.submit();
         if is_serial {
             let written = request.answer(&device.serial());
             self.journal.completed(since, id, Status::Ok, None);
+            let latency = self.core.now().saturating_sub(since);
+            self.core.passed().counting(self.lane).ended(Some(asked), Status::Ok, latency);
             self.done[slot].push((request.finish(written), Status::Ok));
         } else {
             let durable = device.writes_through();

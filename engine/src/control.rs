@@ -86,6 +86,16 @@ pub struct Reply {
     /// What came of it.
     #[serde(flatten)]
     pub answer: Answer,
+    /// What is doubtful about a policy that was loaded, each as a person reads it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+impl Reply {
+    /// An answer with nothing to warn of.
+    pub fn new(id: u64, answer: Answer) -> Reply {
+        Reply { id, answer, warnings: Vec::new() }
+    }
 }
 
 /// An expression as it is written: `"A.arrived"`, `"in-flight >= 8"`, `{"any": […]}`, `{"all": […]}` or `{"not": …}`.
