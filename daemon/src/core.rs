@@ -7,6 +7,7 @@
 use crate::carried::Carried;
 use crate::chain::{Finished, Parsed};
 use crate::classes::Classes;
+use crate::complaints::Complaints;
 use crate::connection::Connections;
 use crate::device::Device;
 use crate::inner::{Inner, Owed, Pending, Stage};
@@ -66,6 +67,7 @@ pub struct Core {
     /// What went past this.
     passed: Passed,
     connections: Connections,
+    complaints: Complaints,
     timer: Timer,
     started: Instant,
     failed: UnboundedSender<String>,
@@ -89,6 +91,7 @@ impl Core {
             journal,
             passed: Passed::new(lanes),
             connections: Connections::default(),
+            complaints: Complaints::default(),
             timer: Timer::default(),
             started: Instant::now(),
             failed,
@@ -118,6 +121,11 @@ impl Core {
     /// What went past this.
     pub fn passed(&self) -> &Passed {
         &self.passed
+    }
+
+    /// The drive could not do a request.
+    pub fn drive_failed(&self, id: RequestId, status: Status, error: &str) {
+        self.complaints.drive_failed(self.now(), id, status, error);
     }
 
     /// The guest that is connected.
@@ -260,7 +268,10 @@ impl Core {
         self.shut.store(false, Ordering::Release);
         if is_quiet {
             self.call_engine(&mut inner, owed, source, during, command);
-            inner.policy_is_loaded();
+            match inner.effects.replies.last() {
+                Some((_, Answer::Error { .. })) => tracing::info!("a policy was refused"),
+                _ => inner.policy_is_loaded(),
+            }
             self.settle(&mut inner);
         } else {
             let message = format!(
@@ -471,6 +482,9 @@ impl Core {
             let Carried { id, passed, since, .. } = carried;
             let ring = carried.ring.clone();
             let (request, status, error) = carried.finish(&result);
+            if let Some(error) = &error {
+                self.drive_failed(id, status, error);
+            }
             if passed {
                 inner.journal.completed(self.now(), id, status, error.as_deref());
                 inner.stats.ended(request.asked, status, self.now().saturating_sub(since));
@@ -533,6 +547,7 @@ impl Core {
         self.device.set_bytes(bytes.min(before));
         match self.drive.resize(bytes) {
             Ok(()) => {
+                tracing::info!(bytes, before, "the disk has another size");
                 inner.journal.add(self.now(), &Record::Resized { bytes });
                 inner.classes.resized(bytes);
                 self.device.set_bytes(bytes);

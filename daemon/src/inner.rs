@@ -100,6 +100,9 @@ impl Inner {
 
     /// Nothing arrives before this is done, so that no request is seen with a part of the policy.
     pub fn policy_is_loaded(&mut self) {
+        let report = self.engine.policy_report();
+        let origin = report.origin.as_deref().unwrap_or("none");
+        tracing::info!(origin, armed = report.armed, "a policy is loaded");
         self.classes.set_policy(self.engine.policy());
     }
 

@@ -163,6 +163,9 @@ impl Passage {
             let (id, slot) = (carried.id, usize::from(carried.ring.index) / self.core.lanes());
             let latency = now.saturating_sub(carried.since);
             let (request, status, error) = carried.finish(&result);
+            if let Some(error) = &error {
+                self.core.drive_failed(id, status, error);
+            }
             self.journal.completed(now, id, status, error.as_deref());
             stats.ended(request.asked, status, latency);
             self.done[slot].push((request, status));

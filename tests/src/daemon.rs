@@ -31,6 +31,8 @@ pub struct Recipe {
 #[derive(Clone, Debug, Default)]
 struct Options {
     arguments: Vec<String>,
+    /// Variables of its environment that are not the test's.
+    environment: Vec<(String, String)>,
     /// Whether nothing is logged.
     no_journal: bool,
     /// Longest file it can write, in blocks of 512 bytes.
@@ -87,6 +89,12 @@ impl Recipe {
     /// The same with another argument.
     pub fn argument(mut self, argument: &str) -> Recipe {
         self.options.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// The same with a variable in its environment.
+    pub fn environment(mut self, name: &str, value: &str) -> Recipe {
+        self.options.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -343,6 +351,7 @@ fn spawn(directory: &Path, options: &Options) -> (Child, Vec<String>) {
         .arg("--control")
         .arg(directory.join("ctl"))
         .args(&options.arguments)
+        .envs(options.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(File::create(&errors).expect("a file for standard error"))

@@ -7,6 +7,7 @@ pub mod binary;
 pub mod client;
 pub mod control;
 pub mod daemon;
+pub mod exposition;
 pub mod fate;
 pub mod fed_back;
 pub mod journal;

@@ -121,9 +121,11 @@ fn fitting(width: u16) -> usize {
 
 fn draw_held(frame: &mut Frame, view: &View, interval: &Interval, area: Rect) {
     let count = view.held.len();
-    let first = if count == 0 { 0 } else { view.scroll + 1 };
-    let title = format!(" held: {first} to {count} of {count} ");
-    let title = if count == 0 { " nothing is held ".to_owned() } else { title };
+    let last = count.min(view.scroll + usize::from(area.height.saturating_sub(1)));
+    let title = match count {
+        0 => " nothing is held ".to_owned(),
+        count => format!(" held: {} to {last} of {count} ", view.scroll + 1),
+    };
     let lines: Vec<Line> = view
         .held
         .iter()
@@ -163,6 +165,24 @@ mod tests {
     use ratatui::backend::TestBackend;
     use std::time::Duration;
 
+    /// Of a fixed state, 100 columns wide.
+    const SCREEN: &str = r#" /run/ctl  64.0 MiB  a guest is connected  up 2 s
+ my.toml, armed, attempt 3 (forced)
+ 5 in flight  1 held  2 errors
+ 1500 IOPS, 1500 at most ───────────────────────────────────────────────────────────────────────────
+█
+█
+█
+█
+────────────────────────────────────────────────────────────────────────────────────────────────────
+                 IOPS    bandwidth       p50       p99  all: p50  all: p99 all: requests all: errors
+ read            1000    3.9 MiB/s  200.7 µs  200.7 µs  100.4 µs  200.7 µs          2000           0
+ write            500    2.0 MiB/s  200.7 µs  200.7 µs  100.4 µs  200.7 µs          1000           2
+ all             1500    5.9 MiB/s  200.7 µs  200.7 µs  100.4 µs  200.7 µs          3000           2
+ held: 1 to 1 of 1 ─────────────────────────────────────────────────────────────────────────────────
+ #7 write 4096+512 at W.complete until control.go, for 1.50 s, at most 8.50 s more
+ q quit  p pause  r release all  ↑↓ scroll"#;
+
     fn view() -> View {
         let mut view = View::new("/run/ctl".to_owned(), Duration::from_secs(1));
         view.look(fixed::look(1));
@@ -182,11 +202,7 @@ mod tests {
     #[test]
     fn the_screen_shows_everything() {
         let screen = drawn(&view(), 100, 16);
-        assert_eq!(
-            screen,
-            "\
-"
-        );
+        assert_eq!(screen, SCREEN);
     }
 
     #[test]
@@ -217,9 +233,9 @@ mod tests {
             })
             .collect();
         view.scroll = 4;
-        let screen = drawn(&view, 100, 20);
+        let screen = drawn(&view, 100, 18);
         assert!(
-            screen.contains(" held: 5 to 9 of 9 ") && screen.contains(" #4 ") && !screen.contains(" #3 "),
+            screen.contains(" held: 5 to 7 of 9 ") && screen.contains(" #4 ") && !screen.contains(" #3 "),
             "{screen}"
         );
     }
