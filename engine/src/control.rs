@@ -358,6 +358,17 @@ mod tests {
     }
 
     #[test]
+    fn who_does_not_know_of_warnings_reads_the_same_answer() {
+        let reply = Reply::new(1, Answer::Done);
+        assert_eq!(serde_json::to_string(&reply).unwrap(), r#"{"id":1,"is":"done"}"#);
+        let doubted = Reply { warnings: vec!["doubt".to_owned()], ..reply };
+        let line = serde_json::to_string(&doubted).unwrap();
+        assert_eq!(line, r#"{"id":1,"is":"done","warnings":["doubt"]}"#);
+        assert_eq!(serde_json::from_str::<Reply>(&line).unwrap(), doubted);
+        assert_eq!(serde_json::from_str::<Answer>(&line).unwrap(), Answer::Done);
+    }
+
+    #[test]
     fn what_is_left_out_has_its_default() {
         let load = Call::parse(br#"{"id":1,"do":"load","policy":"","origin":"x"}"#).unwrap();
         let Command::Load { armed, set, .. } = load.command else { panic!("not a load") };

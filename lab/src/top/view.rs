@@ -102,6 +102,9 @@ impl View {
         if key.kind == KeyEventKind::Release {
             return Wish::Nothing;
         }
+        if !self.lost {
+            self.said.clear();
+        }
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         if std::mem::take(&mut self.asking) && !control {
             return match key.code {
