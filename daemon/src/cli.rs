@@ -6,6 +6,7 @@ use blkstay_drives::{Aio, End, ImageSpec, Overlay, Spec, parse_size};
 use blkstay_engine::policy::Settings;
 use blkstay_engine::request::SERIAL;
 use clap::Parser;
+use clap_complete::Shell;
 use std::num::NonZero;
 use std::path::PathBuf;
 
@@ -14,6 +15,8 @@ use std::path::PathBuf;
 /// Prints the QEMU arguments that attach it, then one line that starts with `ready`. Stays up when
 /// the guest goes away and serves the next one. SIGTERM and SIGINT end it; requests that are held
 /// then are given up, and the journal says so.
+///
+/// BLKSTAY_LOG says what is told on standard error: `warn` (the default), `info`, `debug`.
 ///
 /// Exit status: 0 ended as told; 1 it could not start or go on; 2 the command line is wrong.
 #[derive(Debug, Parser)]
@@ -106,6 +109,14 @@ pub struct Cli {
     /// Serial number, at most 20 ASCII characters
     #[arg(long, value_name = "TEXT", default_value = SERIAL, value_parser = serial)]
     pub serial: String,
+
+    /// Print completions of these options for a shell, and serve nothing
+    #[arg(long, value_name = "SHELL", exclusive = true)]
+    pub completions: Option<Shell>,
+
+    /// Print the manual page, and serve nothing
+    #[arg(long, exclusive = true)]
+    pub man: bool,
 }
 
 impl Cli {

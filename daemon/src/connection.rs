@@ -84,6 +84,7 @@ fn serve_guest(core: &Arc<Core>, stream: UnixStream, polling: Polling) -> Result
     let crew = Crew::start(core, &rings, polling).context("cannot start workers")?;
     *core.connections().lock() = Some(Connected { crew: crew.clone(), requests: None });
     core.connected();
+    tracing::info!(queues = rings.len(), threads = core.lanes(), "a guest connected");
     let handler = Handler::new(core.clone(), rings.clone(), crew.clone(), map);
     let ended = converse(core, stream, Arc::new(Mutex::new(handler)));
     for ring in &rings {
@@ -94,6 +95,7 @@ fn serve_guest(core: &Arc<Core>, stream: UnixStream, polling: Polling) -> Result
     rings.iter().for_each(|ring| ring.wait_until_idle());
     crew.leave();
     *core.connections().lock() = None;
+    tracing::info!("the guest is gone; the next one is welcome");
     ended
 }
 

@@ -104,7 +104,7 @@ async fn read_line(
 }
 
 fn parse(line: &[u8], limit: usize) -> Result<Call, Reply> {
-    let refuse = |id: u64, message: String| Err(Reply { id, answer: Answer::Error { message } });
+    let refuse = |id: u64, message: String| Err(Reply::new(id, Answer::Error { message }));
     if line.len() > limit {
         return refuse(0, format!("a line of more than {limit} bytes; send less at once"));
     }

@@ -7,6 +7,7 @@
 use crate::carried::Carried;
 use crate::chain::{Finished, Parsed};
 use crate::classes::Classes;
+use crate::complaints::Complaints;
 use crate::connection::Connections;
 use crate::device::Device;
 use crate::inner::{Inner, Owed, Pending, Stage};
@@ -66,6 +67,7 @@ pub struct Core {
     /// What went past this.
     passed: Passed,
     connections: Connections,
+    complaints: Complaints,
     timer: Timer,
     started: Instant,
     failed: UnboundedSender<String>,
@@ -89,6 +91,7 @@ impl Core {
             journal,
             passed: Passed::new(lanes),
             connections: Connections::default(),
+            complaints: Complaints::default(),
             timer: Timer::default(),
             started: Instant::now(),
             failed,
@@ -118,6 +121,11 @@ impl Core {
     /// What went past this.
     pub fn passed(&self) -> &Passed {
         &self.passed
+    }
+
+    /// The drive could not do a request.
+    pub fn drive_failed(&self, id: RequestId, status: Status, error: &str) {
+        self.complaints.drive_failed(self.now(), id, status, error);
     }
 
     /// The guest that is connected.
@@ -208,7 +216,7 @@ impl Core {
     /// Carries out a command; the answer goes to `client` once it has taken effect.
     pub fn call(&self, source: Source, call: Call, client: &UnboundedSender<Reply>) {
         let Call { id, during, command } = call;
-        let owed = Owed { id, client: client.clone() };
+        let owed = Owed { id, client: client.clone(), warnings: Vec::new() };
         match command {
             Command::Load { .. } if source != Source::Guest => self.call_load(owed, source, during, command),
             Command::Stats if source != Source::Guest => {
@@ -221,11 +229,33 @@ impl Core {
                 let answer = self.resize(&mut inner, bytes);
                 self.answer(&mut inner, owed, answer);
             }
+            Command::Pause { queue: Some(queue), .. }
+                if source != Source::Guest && queue >= self.queues() =>
+            {
+                let answer = Answer::Error { message: self.no_queue(queue) };
+                self.answer(&mut self.lock(), owed, answer);
+            }
             command => {
                 let mut inner = self.lock();
                 self.call_engine(&mut inner, owed, source, during, command);
                 self.settle(&mut inner);
             }
+        }
+    }
+
+    fn queues(&self) -> u16 {
+        self.device.model().queues
+    }
+
+    fn no_queue(&self, queue: u16) -> String {
+        match self.queues() {
+            1 => {
+                format!("there is no queue {queue}, only queue 0; leave `queue` out to pause the whole disk")
+            }
+            queues => format!(
+                "there is no queue {queue}: they are 0 to {}; leave `queue` out to pause the whole disk",
+                queues - 1
+            ),
         }
     }
 
@@ -238,7 +268,10 @@ impl Core {
         self.shut.store(false, Ordering::Release);
         if is_quiet {
             self.call_engine(&mut inner, owed, source, during, command);
-            inner.policy_is_loaded();
+            match inner.effects.replies.last() {
+                Some((_, Answer::Error { .. })) => tracing::info!("a policy was refused"),
+                _ => inner.policy_is_loaded(),
+            }
             self.settle(&mut inner);
         } else {
             let message = format!(
@@ -375,6 +408,7 @@ impl Core {
                     inner.due = at.unwrap_or(NEVER);
                     self.timer.set(inner.due);
                 }
+                Action::Warn(token, warnings) => inner.warn(token, warnings),
                 Action::Reply(token, answer) => inner.effects.replies.push((token, answer)),
             }
         }
@@ -448,6 +482,9 @@ impl Core {
             let Carried { id, passed, since, .. } = carried;
             let ring = carried.ring.clone();
             let (request, status, error) = carried.finish(&result);
+            if let Some(error) = &error {
+                self.drive_failed(id, status, error);
+            }
             if passed {
                 inner.journal.completed(self.now(), id, status, error.as_deref());
                 inner.stats.ended(request.asked, status, self.now().saturating_sub(since));
@@ -482,11 +519,16 @@ impl Core {
         all.add(&inner.stats);
         self.passed.add_to(&mut all);
         let (in_flight, held) = inner.engine.counts();
-        let connected = self.connections.is_connected();
-        let (uptime_ns, bytes) = (self.now(), self.drive.bytes());
-        let ops = all.report();
-        let report = StatsReport { uptime_ns, bytes, connected, in_flight, held, ops };
-        Answer::Stats(Box::new(report))
+        Answer::Stats(Box::new(StatsReport {
+            uptime_ns: self.now(),
+            bytes: self.drive.bytes(),
+            connected: self.connections.is_connected(),
+            in_flight,
+            held,
+            passing: self.passed.all_in_flight(),
+            policy: inner.engine.policy_report(),
+            ops: all.report(),
+        }))
     }
 
     fn resize(&self, inner: &mut Inner, bytes: u64) -> Answer {
@@ -505,6 +547,7 @@ impl Core {
         self.device.set_bytes(bytes.min(before));
         match self.drive.resize(bytes) {
             Ok(()) => {
+                tracing::info!(bytes, before, "the disk has another size");
                 inner.journal.add(self.now(), &Record::Resized { bytes });
                 inner.classes.resized(bytes);
                 self.device.set_bytes(bytes);

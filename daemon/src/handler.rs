@@ -120,8 +120,11 @@ impl VhostUserBackendReqHandlerMut for Handler {
     fn set_features(&mut self, features: u64) -> Result<()> {
         let device = self.core.device();
         if features & !device.features() != 0 {
+            let refused = format_args!("{:#x}", features & !device.features());
+            tracing::warn!(refused, "the guest wants features that are not offered");
             return Err(Error::InvalidParam);
         }
+        tracing::debug!(features = format_args!("{features:#x}"), "the guest has chosen its features");
         device.accepted(features);
         let event_idx = features & 1 << VIRTIO_RING_F_EVENT_IDX != 0;
         // Without the feature that has messages to enable rings, they are.
@@ -153,6 +156,8 @@ impl VhostUserBackendReqHandlerMut for Handler {
                 in_guest: region.guest_phys_addr,
             })
             .collect();
+        let bytes: u64 = self.mappings.iter().map(|mapping| mapping.bytes).sum();
+        tracing::debug!(regions = regions.len(), bytes, "the guest's memory is mapped");
         let map = Arc::new(map);
         self.map.lock().map_err(|_| refused("the map of memory is lost"))?.replace((*map).clone());
         for ring in &self.rings {
@@ -204,6 +209,7 @@ impl VhostUserBackendReqHandlerMut for Handler {
         ring.stop();
         self.core.stop_ring(ring.index);
         ring.wait_until_idle();
+        tracing::debug!(queue = ring.index, "the guest has stopped a ring");
         Ok(VhostUserVringState::new(index, u32::from(ring.reset())))
     }
 
@@ -217,6 +223,7 @@ impl VhostUserBackendReqHandlerMut for Handler {
         ring.with(|vring| vring.set_kick(file));
         self.attach_inflight(ring);
         ring.start().map_err(refused)?;
+        tracing::debug!(queue = ring.index, "the guest has started a ring");
         self.crew.watch(ring.index, fd).map_err(Error::ReqHandlerError)
     }
 
@@ -234,7 +241,8 @@ impl VhostUserBackendReqHandlerMut for Handler {
         Ok(self.core.device().protocol_features())
     }
 
-    fn set_protocol_features(&mut self, _features: u64) -> Result<()> {
+    fn set_protocol_features(&mut self, features: u64) -> Result<()> {
+        tracing::debug!(features = format_args!("{features:#x}"), "QEMU has chosen its protocol features");
         Ok(())
     }
 
@@ -244,6 +252,7 @@ impl VhostUserBackendReqHandlerMut for Handler {
 
     fn set_vring_enable(&mut self, index: u32, enable: bool) -> Result<()> {
         let ring = self.ring(index)?;
+        tracing::debug!(queue = ring.index, enable, "the guest says whether a ring is served");
         ring.with(|vring| vring.set_enabled(enable));
         self.crew.wake(ring.index);
         Ok(())

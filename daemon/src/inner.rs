@@ -38,6 +38,8 @@ pub enum Stage {
 pub struct Owed {
     pub id: u64,
     pub client: UnboundedSender<Reply>,
+    /// What the answer has to warn of.
+    pub warnings: Vec<String>,
 }
 
 /// What follows from the engine's decisions and has not been done: nobody may see any of it before it is recorded.
@@ -98,6 +100,9 @@ impl Inner {
 
     /// Nothing arrives before this is done, so that no request is seen with a part of the policy.
     pub fn policy_is_loaded(&mut self) {
+        let report = self.engine.policy_report();
+        let origin = report.origin.as_deref().unwrap_or("none");
+        tracing::info!(origin, armed = report.armed, "a policy is loaded");
         self.classes.set_policy(self.engine.policy());
     }
 
@@ -196,11 +201,18 @@ impl Inner {
         token
     }
 
+    /// The answer to a call is to warn of something.
+    pub fn warn(&mut self, token: Token, warnings: Vec<String>) {
+        if let Some(owed) = self.owed.get_mut(&token) {
+            owed.warnings = warnings;
+        }
+    }
+
     /// Answers a call.
     pub fn reply(&mut self, token: Token, answer: Answer) {
-        if let Some(owed) = self.owed.remove(&token) {
+        if let Some(Owed { id, client, warnings }) = self.owed.remove(&token) {
             // A client that is gone needs no answer.
-            let _ = owed.client.send(Reply { id: owed.id, answer });
+            let _ = client.send(Reply { id, answer, warnings });
         }
     }
 

@@ -4,6 +4,7 @@ mod carried;
 mod chain;
 mod classes;
 mod cli;
+mod complaints;
 mod connection;
 mod control;
 mod core;
@@ -12,6 +13,7 @@ mod device;
 mod handler;
 mod inner;
 mod journal;
+mod manual;
 mod memory;
 mod passage;
 mod payload;
@@ -33,7 +35,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use blkstay_drives::Drive;
 use blkstay_engine::journal::Source;
 use blkstay_engine::policy::{Policy, Settings};
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use std::io::{IsTerminal, Write};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -43,7 +45,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    if let Some(told) = manual::asked(&matches) {
+        return told;
+    }
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let filter = tracing_subscriber::EnvFilter::try_from_env("BLKSTAY_LOG").unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -130,11 +130,14 @@ impl Passage {
     /// Says whether the drive gets it.
     fn pass(&mut self, since: Nanos, id: RequestId, ring: &Arc<Ring>, slot: usize, request: Arrived) -> bool {
         let (device, ring) = (self.core.device(), ring.clone());
-        let is_serial = request.asked.op == Op::GetId;
+        let asked = request.asked;
+        let is_serial = asked.op == Op::GetId;
         let request = request.submit();
         if is_serial {
             let written = request.answer(&device.serial());
             self.journal.completed(since, id, Status::Ok, None);
+            let latency = self.core.now().saturating_sub(since);
+            self.core.passed().counting(self.lane).ended(Some(asked), Status::Ok, latency);
             self.done[slot].push((request.finish(written), Status::Ok));
         } else {
             let durable = device.writes_through();
@@ -160,6 +163,9 @@ impl Passage {
             let (id, slot) = (carried.id, usize::from(carried.ring.index) / self.core.lanes());
             let latency = now.saturating_sub(carried.since);
             let (request, status, error) = carried.finish(&result);
+            if let Some(error) = &error {
+                self.core.drive_failed(id, status, error);
+            }
             self.journal.completed(now, id, status, error.as_deref());
             stats.ended(request.asked, status, latency);
             self.done[slot].push((request, status));

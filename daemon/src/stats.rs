@@ -1,6 +1,7 @@
 //! How many requests there were, how large, and how long they took.
 
 use crate::chain::Asked;
+use blkstay_engine::buckets::Buckets;
 use blkstay_engine::report::{Latency, OpStats};
 use blkstay_engine::request::{Nanos, Op, Status};
 use hdrhistogram::Histogram;
@@ -32,6 +33,16 @@ impl Counted {
         // Two digits, so that a bucket is at most 1 % wide; the bounds are such that this cannot fail.
         let latency = Histogram::new_with_bounds(1, LONGEST_NS, 2).ok()?;
         Some(Box::new(Counted { requests: 0, bytes: 0, errors: 0, total_ns: 0, latency }))
+    }
+
+    /// The same counts as they are sent: the histogram's buckets lie within those, without crossing a bound.
+    fn buckets(&self) -> Buckets {
+        let mut buckets = Buckets::default();
+        for value in self.latency.iter_recorded() {
+            let duration = self.latency.lowest_equivalent(value.value_iterated_to());
+            buckets.add(duration, value.count_since_last_iteration());
+        }
+        buckets
     }
 }
 
@@ -88,6 +99,7 @@ impl Stats {
                         p999_ns: at(0.999),
                         max_ns: counted.latency.max(),
                     },
+                    buckets: counted.buckets(),
                 }
             })
             .collect()
@@ -128,10 +140,15 @@ impl Passed {
         self.lanes[lane].in_flight.load(Ordering::Acquire)
     }
 
+    /// How many there are between in all lanes.
+    pub fn all_in_flight(&self) -> u64 {
+        (0..self.lanes.len()).map(|lane| self.in_flight(lane) as u64).sum()
+    }
+
     /// Waits for a moment without any; says whether there was one before the limit.
     pub fn wait_until_none(&self, limit: Duration) -> bool {
         let since = Instant::now();
-        while (0..self.lanes.len()).any(|lane| self.in_flight(lane) > 0) {
+        while self.all_in_flight() > 0 {
             if since.elapsed() > limit {
                 return false;
             }

@@ -86,6 +86,16 @@ pub struct Reply {
     /// What came of it.
     #[serde(flatten)]
     pub answer: Answer,
+    /// What is doubtful about a policy that was loaded, each as a person reads it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+impl Reply {
+    /// An answer with nothing to warn of.
+    pub fn new(id: u64, answer: Answer) -> Reply {
+        Reply { id, answer, warnings: Vec::new() }
+    }
 }
 
 /// An expression as it is written: `"A.arrived"`, `"in-flight >= 8"`, `{"any": […]}`, `{"all": […]}` or `{"not": …}`.
@@ -345,6 +355,17 @@ mod tests {
         assert!(why(r#"{"id":1,"do":"fly"}"#).contains("unknown variant `fly`"));
         assert!(Call::parse(br#"{"id":1,"do":"await","until":{"any":["A.done"],"all":[]}}"#).is_err());
         assert_eq!(Call::parse(br#"{"id":7,"do":"emit"}"#).unwrap_err().id, 7);
+    }
+
+    #[test]
+    fn who_does_not_know_of_warnings_reads_the_same_answer() {
+        let reply = Reply::new(1, Answer::Done);
+        assert_eq!(serde_json::to_string(&reply).unwrap(), r#"{"id":1,"is":"done"}"#);
+        let doubted = Reply { warnings: vec!["doubt".to_owned()], ..reply };
+        let line = serde_json::to_string(&doubted).unwrap();
+        assert_eq!(line, r#"{"id":1,"is":"done","warnings":["doubt"]}"#);
+        assert_eq!(serde_json::from_str::<Reply>(&line).unwrap(), doubted);
+        assert_eq!(serde_json::from_str::<Answer>(&line).unwrap(), Answer::Done);
     }
 
     #[test]

@@ -107,6 +107,11 @@ pub struct Diagnostics {
 impl Diagnostics {
     /// As a person reads it: path, line, caret and advice for each; with ANSI colours or plain.
     pub fn render(&self, colour: bool) -> String {
+        self.render_each(colour).join("\n\n")
+    }
+
+    /// The same, each a text of its own.
+    pub fn render_each(&self, colour: bool) -> Vec<String> {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
         let mut shown: Vec<String> =
             self.list.iter().take(SHOWN_MAX).map(|one| self.render_one(one, &renderer)).collect();
@@ -114,7 +119,7 @@ impl Diagnostics {
             let more = self.list.len() - SHOWN_MAX;
             shown.push(format!("… and {more} more; what is shown here is the first {SHOWN_MAX}"));
         }
-        shown.join("\n\n")
+        shown
     }
 
     fn render_one(&self, one: &Diagnostic, renderer: &Renderer) -> String {

@@ -4,6 +4,7 @@
 //! actions come out, so the same input gives the same output, always.
 #![forbid(unsafe_code)]
 
+pub mod buckets;
 pub mod class;
 pub mod control;
 pub mod diagnostic;

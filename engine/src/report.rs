@@ -1,5 +1,6 @@
 //! How an attempt went: what the verdict is judged from.
 
+use crate::buckets::Buckets;
 use crate::event::Gate;
 use crate::journal::{Arm, Cause};
 use crate::request::{Nanos, Op, RequestId};
@@ -121,6 +122,7 @@ pub struct HeldRequest {
     /// When the watchdog ends it.
     pub deadline_ns: Nanos,
 }
+
 /// What a daemon has done since it started.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StatsReport {
@@ -134,8 +136,31 @@ pub struct StatsReport {
     pub in_flight: u64,
     /// Of these, those that are held or delayed.
     pub held: u64,
+    /// Requests on their way past the engine, which does not know of them.
+    #[serde(default)]
+    pub passing: u64,
+    /// What they obey.
+    #[serde(default)]
+    pub policy: PolicyReport,
     /// Each operation that there was.
     pub ops: Vec<OpStats>,
+}
+
+/// Which policy there is, and how it stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyReport {
+    /// Where it was read from; `None` if there is none.
+    pub origin: Option<String>,
+    /// Whether it acts on what arrives now.
+    pub armed: bool,
+    /// The attempt that has begun, if one has.
+    pub attempt: Option<u64>,
+    /// Its arm.
+    pub arm: Option<Arm>,
+    /// Whether a watchdog has ended the forcing.
+    pub expired: bool,
+    /// Whether the disk or a ring is paused, by hand or by a rule.
+    pub paused: bool,
 }
 
 /// What there was of an operation.
@@ -151,6 +176,9 @@ pub struct OpStats {
     pub errors: u64,
     /// How long they took, from out of the ring to the used ring.
     pub latency: Latency,
+    /// The same, counted: what two reports differ in is what came between them.
+    #[serde(default)]
+    pub buckets: Buckets,
 }
 
 /// How long requests took, in nanoseconds; quantiles are right to one percent.

@@ -221,3 +221,26 @@ fn each_start_of_the_daemon_is_one_of_its_own() {
     assert_eq!(rows, [(1, 101, Some("A")), (2, 8, Some("A"))]);
     assert_eq!(dry.points[0].requests, 2);
 }
+
+#[test]
+fn standing_in_the_pause_of_a_rule_is_no_decision_of_it() {
+    let mut journal = Journal::new();
+    journal.request(request(1, Op::Flush, 0), 1, 2);
+    journal.at(3, arrived(request(2, Op::Read, 0)));
+    journal.at(3, Record::Submitted { id: RequestId(2) });
+    journal.event(9, Source::Control, "go");
+    journal.at(100, Record::Stopped);
+    let dry = journal.try_on(
+        "event.go = \"control\"
+         rule = [{ name = \"stop\", gate = \"submit\", op = \"flush\", count = 1, pause = \"disk\", until = \"control.go\" }]",
+    );
+    let [flush, read] = dry.requests.as_slice() else { panic!("two requests, not {dry:?}") };
+    let [decision] = flush.submit.as_slice() else { panic!("one decision, not {flush:?}") };
+    assert_eq!((decision.rule.as_deref(), decision.does), (Some("stop"), Does::Pause));
+    assert_eq!(decision.until.as_deref(), Some("control.go"));
+    assert!(flush.stands_in.is_empty() && read.submit.is_empty(), "{read:?}");
+    let [pause] = read.stands_in.as_slice() else { panic!("one pause, not {read:?}") };
+    assert_eq!((pause.rule.as_str(), pause.until.as_str(), pause.t), ("stop", "control.go", 3 * MS));
+    assert_eq!(pause.released.as_ref().map(|released| released.t), Some(9 * MS));
+    assert_eq!((dry.rules[0].matched, dry.rules[0].taken), (1, 1));
+}

@@ -315,7 +315,7 @@ proptest! {
 
     #[test]
     fn a_reply_that_was_sent_is_understood(id in any::<u64>(), answer in answer()) {
-        let reply = Reply { id, answer };
+        let reply = Reply::new(id, answer);
         let sent = serde_json::to_vec(&reply).expect("JSON");
         prop_assert_eq!(serde_json::from_slice::<Reply>(&sent).expect("a reply"), reply);
     }

@@ -1,9 +1,13 @@
 //! The command line of `blkstay`.
 
-use blkstay_engine::policy::{Settings, parse_duration};
+use blkstay_engine::policy::{Settings, parse_bytes, parse_duration};
 use blkstay_engine::request::Nanos;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// Shortest time between two looks at a daemon.
+const INTERVAL_MIN: Duration = Duration::from_millis(10);
 
 /// Forces kernel storage races from outside: policies, guests and verdicts.
 #[derive(Debug, Parser)]
@@ -49,6 +53,21 @@ pub enum Command {
     /// Exit status: 0 it has taken effect, or what was awaited is true; 1 it was refused or nobody listens; 2 the
     /// command line is wrong.
     Control(Control),
+    /// Watch a running blkstayd: requests a second, latencies, what is held and for what
+    ///
+    /// On a terminal it is a live view; press q to leave it. Anywhere else it prints a line an interval;
+    /// docs/observability.md has examples.
+    ///
+    /// Exit status: 0 ended as told; 1 nobody listens, or the daemon is gone; 2 the command line is wrong.
+    Top(Top),
+    /// Print the counters of a running blkstayd for Prometheus
+    ///
+    /// Exit status: 0 printed; 1 nobody listens or it was refused; 2 the command line is wrong.
+    Metrics {
+        /// The socket of `blkstayd --control`
+        #[arg(value_name = "SOCKET")]
+        socket: PathBuf,
+    },
     /// Print the JSON Schema of policy files, for editors
     Schema,
     /// Print completions of these commands for a shell
@@ -222,6 +241,26 @@ pub struct Control {
     pub json: bool,
 }
 
+/// Arguments of `blkstay top`.
+#[derive(Debug, Args)]
+pub struct Top {
+    /// The socket of `blkstayd --control`
+    #[arg(value_name = "SOCKET")]
+    pub socket: PathBuf,
+
+    /// How often it looks
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
+    pub interval: Duration,
+
+    /// Print one line about everything since the daemon started, and end
+    #[arg(long)]
+    pub once: bool,
+
+    /// Print a JSON object an interval; docs/observability.md describes the fields
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// What can be asked of a daemon.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
@@ -280,6 +319,22 @@ pub enum Verb {
     },
     /// Tell how the attempt stands
     Status,
+    /// Tell how many requests there were and how long they took
+    Stats,
+    /// Change the size of the disk; a guest that is connected is told
+    Resize {
+        /// The new size, a multiple of the disk's block: bytes, or 64M, 1G
+        #[arg(value_name = "SIZE", value_parser = parse_bytes)]
+        bytes: u64,
+    },
+}
+
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    let interval = Duration::from_nanos(parse_duration(text)?);
+    match interval >= INTERVAL_MIN {
+        true => Ok(interval),
+        false => Err(format!("`{text}` is too often: give it {} ms or more", INTERVAL_MIN.as_millis())),
+    }
 }
 
 fn parse_set(text: &str) -> Result<(String, String), String> {

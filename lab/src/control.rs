@@ -1,34 +1,28 @@
 //! `blkstay control`: asks a running daemon for one thing and waits for its answer.
 
 use crate::cli::{Control, Verb};
+use crate::link::Link;
 use crate::log::cause_words;
 use crate::{out, policy};
-use anyhow::{Context, Result, anyhow};
-use blkstay_engine::control::{Answer, Call, Command, ExprText, Reply};
+use anyhow::{Context, Result};
+use blkstay_engine::control::{Answer, Command, ExprText};
+use blkstay_engine::policy::Checked;
 use blkstay_engine::report::{AttemptReport, HeldRequest, Latency, StatsReport};
 use blkstay_engine::request::{Nanos, RequestId};
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
-
-/// Number of the only call.
-const ID: u64 = 1;
 
 /// Sends the call, prints the answer.
 ///
 /// # Errors
 /// Nobody listens, the daemon went away, or the policy to load has mistakes. What is refused is printed.
 pub fn control(args: &Control) -> Result<ExitCode> {
-    let command = command(&args.verb)?;
-    let socket = args.socket.display();
-    let mut stream = UnixStream::connect(&args.socket)
-        .with_context(|| format!("{socket}: cannot connect; is blkstayd --control there?"))?;
-    let mut line = serde_json::to_vec(&Call::new(ID, command))?;
-    line.push(b'\n');
-    stream.write_all(&line).with_context(|| format!("{socket}: the daemon is gone"))?;
-    let (line, reply) = answer(stream).with_context(|| socket.to_string())?;
+    let Asking { command, warned } = asking(&args.verb)?;
+    let (line, reply) = Link::connect(&args.socket)?.ask(command)?;
     let refused = matches!(reply.answer, Answer::Error { .. });
+    for warning in reply.warnings.iter().filter(|warning| !warned.contains(warning)) {
+        eprintln!("{}\n", warning.trim_end());
+    }
     match &reply.answer {
         _ if args.json => out::print(&format!("{line}\n"))?,
         Answer::Error { message } => eprintln!("blkstay: {}", message.trim_end()),
@@ -37,23 +31,20 @@ pub fn control(args: &Control) -> Result<ExitCode> {
     Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// The line that answers the call.
-fn answer(stream: UnixStream) -> Result<(String, Reply)> {
-    for line in BufReader::new(stream).lines() {
-        let line = line.context("the daemon is gone")?;
-        let reply: Reply = serde_json::from_str(&line).context("the daemon's answer makes no sense")?;
-        if reply.id == ID {
-            return Ok((line, reply));
-        }
-    }
-    Err(anyhow!("the daemon is gone"))
+/// What is to be asked for.
+struct Asking {
+    command: Command,
+    /// What a person has been warned of already.
+    warned: Vec<String>,
 }
 
 /// What the words on the command line mean.
-fn command(verb: &Verb) -> Result<Command> {
-    Ok(match verb {
+fn asking(verb: &Verb) -> Result<Asking> {
+    let mut warned = Vec::new();
+    let command = match verb {
         Verb::Load { policy, with, disarmed } => {
-            let policy = policy::usable(policy, &with.settings())?;
+            let Checked { policy, warnings } = policy::checked(policy, &with.settings())?;
+            warned = warnings.render_each(false);
             Command::load_written(policy.written, !disarmed)
         }
         Verb::Arm => Command::Arm,
@@ -67,7 +58,10 @@ fn command(verb: &Verb) -> Result<Command> {
         Verb::Emit { event, detail } => Command::Emit { event: event.clone(), detail: detail.clone() },
         Verb::Await { until } => Command::Await { until: expression(until)? },
         Verb::Status => Command::Status,
-    })
+        Verb::Stats => Command::Stats,
+        Verb::Resize { bytes } => Command::Resize { bytes: *bytes },
+    };
+    Ok(Asking { command, warned })
 }
 
 fn expression(text: &str) -> Result<ExprText> {
@@ -94,7 +88,13 @@ fn words(answer: &Answer) -> String {
 
 /// `#7 write 4096+512 at A.complete until R.arrived, at most until 12.000000`.
 fn held(request: &HeldRequest) -> String {
-    let HeldRequest { id, op, offset, length, point, rule, gate, until, deadline_ns, .. } = request;
+    let at_latest = seconds(request.deadline_ns);
+    out::printable(&format!("{}, at {at_latest} s at the latest", standing(request))) + "\n"
+}
+
+/// `#7 write 4096+512 at A.complete until R.arrived`.
+pub fn standing(request: &HeldRequest) -> String {
+    let HeldRequest { id, op, offset, length, point, rule, gate, until, .. } = request;
     let place = if op.has_range() { format!(" {offset}+{length}") } else { String::new() };
     let gate = match (point.as_str(), rule) {
         ("", None) => format!("{gate} by hand"),
@@ -102,9 +102,7 @@ fn held(request: &HeldRequest) -> String {
         (point, None) => format!("{point}.{gate}"),
         (point, Some(rule)) => format!("{point}.{gate} by {rule}"),
     };
-    let line =
-        format!("{id} {op}{place} at {gate} until {until}, at {} s at the latest", seconds(*deadline_ns));
-    format!("{}\n", out::printable(&line))
+    format!("{id} {op}{place} at {gate} until {until}")
 }
 
 fn seconds(time: Nanos) -> String {
@@ -159,7 +157,7 @@ fn report_words(report: &AttemptReport) -> String {
 
 /// One line an operation.
 fn stats_text(stats: &StatsReport) -> String {
-    let mut text = format!("{} in flight, {} held\n", stats.in_flight, stats.held);
+    let mut text = format!("{} in flight, {} held\n", stats.in_flight + stats.passing, stats.held);
     for op in &stats.ops {
         let us = |ns: u64| ns as f64 / 1000.0;
         let Latency { p50_ns, p99_ns, max_ns, .. } = op.latency;

@@ -1,7 +1,7 @@
 //! `blkstay`: checks policies, runs cases in guests, judges verdicts.
 
 use blkstay_lab::cli::{Cli, Command};
-use blkstay_lab::{check, control, kernel, log, manual, run, schema};
+use blkstay_lab::{check, control, kernel, log, manual, metrics, run, schema, top};
 use clap::Parser;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -20,6 +20,8 @@ fn main() -> ExitCode {
         Command::Kernel { command } => kernel::command::kernel(command),
         Command::Log(args) => log::log(args),
         Command::Control(args) => control::control(args),
+        Command::Top(args) => top::top(args),
+        Command::Metrics { socket } => metrics::metrics(socket),
         Command::Schema => schema::print(),
         Command::Completions { shell } => manual::completions(*shell),
         Command::Man { directory } => manual::man(directory.as_deref()),

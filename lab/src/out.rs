@@ -13,12 +13,19 @@ pub fn colour() -> bool {
 /// # Errors
 /// Standard output cannot be written; one that nobody reads any more is no error.
 pub fn print(text: &str) -> Result<()> {
+    offer(text).map(drop)
+}
+
+/// The same; says whether anybody reads it.
+///
+/// # Errors
+/// Standard output cannot be written; one that nobody reads any more is no error.
+pub fn offer(text: &str) -> Result<bool> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write standard output")
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("cannot write standard output"),
     }
 }
 

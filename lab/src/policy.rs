@@ -84,12 +84,20 @@ fn read_text(path: &Path) -> std::io::Result<String> {
 /// # Errors
 /// It cannot be used; every mistake is in the message.
 pub fn usable(path: &Path, settings: &Settings) -> anyhow::Result<Policy> {
+    checked(path, settings).map(|checked| checked.policy)
+}
+
+/// The same, with the warnings that were shown.
+///
+/// # Errors
+/// It cannot be used; every mistake is in the message.
+pub fn checked(path: &Path, settings: &Settings) -> anyhow::Result<Checked> {
     let checked = load(path, settings).map_err(|unusable| match unusable {
         Unusable::Unread(why) => anyhow!(why),
         mistakes => anyhow!("the policy has mistakes\n{}", mistakes.render(out::colour())),
     })?;
     warn(&checked.warnings);
-    Ok(checked.policy)
+    Ok(checked)
 }
 
 /// Shows what is doubtful about a policy that is used all the same.

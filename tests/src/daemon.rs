@@ -32,6 +32,8 @@ pub struct Recipe {
 #[derive(Clone, Debug, Default)]
 struct Options {
     arguments: Vec<String>,
+    /// Variables of its environment that are not the test's.
+    environment: Vec<(String, String)>,
     /// Whether nothing is logged.
     no_journal: bool,
     /// Whether its arguments name an image.
@@ -108,6 +110,12 @@ impl Recipe {
     pub fn image_spec(mut self, spec: &str) -> Recipe {
         self.options.names_image = true;
         self.argument("--image").argument(spec)
+    }
+
+    /// The same with a variable in its environment.
+    pub fn environment(mut self, name: &str, value: &str) -> Recipe {
+        self.options.environment.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// The same without a journal.
@@ -367,6 +375,7 @@ fn spawn(directory: &Path, options: &Options) -> (Child, Vec<String>) {
         .arg("--control")
         .arg(directory.join("ctl"))
         .args(&options.arguments)
+        .envs(options.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(File::create(&errors).expect("a file for standard error"))

@@ -8,6 +8,7 @@ pub mod client;
 pub mod control;
 pub mod daemon;
 pub mod exercise;
+pub mod exposition;
 pub mod fate;
 pub mod fed_back;
 pub mod guest;

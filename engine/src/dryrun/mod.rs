@@ -6,6 +6,7 @@
 
 mod start;
 
+use crate::event::Gate;
 use crate::journal::{Cause, Does, Line, Record};
 use crate::policy::{Filter, Policy};
 use crate::report::{AttemptReport, HeldRequest};
@@ -50,6 +51,8 @@ pub struct Row {
     pub submit: Vec<Decision>,
     /// The same at the complete gate.
     pub complete: Vec<Decision>,
+    /// The pauses of rules that it merely stands in: they were begun for another request.
+    pub stands_in: Vec<Pause>,
     /// When the guest would have been told, and what.
     pub completed: Option<Ending>,
 }
@@ -80,6 +83,56 @@ pub struct Decision {
     pub status: Option<Status>,
     /// How the waiting ends.
     pub released: Option<Released>,
+}
+
+/// A pause that a request stands in.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Pause {
+    /// Since when.
+    pub t: Nanos,
+    /// Where it stands.
+    pub gate: Gate,
+    /// The rule that began the pause.
+    pub rule: String,
+    /// What ends it.
+    pub until: String,
+    /// When and why it went on.
+    pub released: Option<Released>,
+}
+
+impl Row {
+    /// What is decided at a gate.
+    fn at(&mut self, gate: Gate) -> &mut Vec<Decision> {
+        match gate {
+            Gate::Submit => &mut self.submit,
+            Gate::Complete => &mut self.complete,
+        }
+    }
+
+    /// It stands: for the rule that has just decided on it, in the pause of another, or for its holds.
+    fn held(&mut self, t: Nanos, gate: Gate, rule: Option<String>, until: String) {
+        let last = self.at(gate).last_mut().filter(|last| last.rule == rule && last.released.is_none());
+        let (until, released) = match (last, rule) {
+            (Some(last), _) => return last.until = Some(until),
+            (None, Some(rule)) => {
+                return self.stands_in.push(Pause { t, gate, rule, until, released: None });
+            }
+            (None, None) => (Some(until), None),
+        };
+        let (rule, does, wait_ns, status) = (None, Does::Hold, None, None);
+        self.at(gate).push(Decision { t, rule, does, until, wait_ns, status, released });
+    }
+
+    /// It goes on.
+    fn released(&mut self, gate: Gate, released: Released) {
+        let pause = self.stands_in.iter_mut().rfind(|pause| pause.gate == gate && pause.released.is_none());
+        match pause {
+            Some(pause) => pause.released = Some(released),
+            None => {
+                self.at(gate).last_mut().into_iter().for_each(|last| last.released = Some(released.clone()))
+            }
+        }
+    }
 }
 
 /// How waiting ends.

@@ -3,8 +3,7 @@
 use super::{Decision, Ending, Released, Row, Standing};
 use crate::control::{Answer, Command};
 use crate::engine::{Action, Engine, Input, Token};
-use crate::event::Gate;
-use crate::journal::{Abandon, Arm, Does, Line, Record, Source};
+use crate::journal::{Abandon, Arm, Line, Record, Source};
 use crate::policy::{Policy, Probe};
 use crate::report::AttemptReport;
 use crate::request::{Nanos, Op, Probes, Request, RequestId, Status};
@@ -173,7 +172,7 @@ impl<'p> Start<'p> {
                     let ending = Ending { t: self.now, status };
                     self.rows.entry(id).and_modify(|row| row.completed = Some(ending));
                 }
-                Action::Abandon(_) => {}
+                Action::Abandon(_) | Action::Warn(..) => {}
                 Action::WakeAt(wake) => self.wake = wake,
                 Action::Reply(_, answer) => self.hear(answer),
                 Action::Record(record) => self.note(record),
@@ -207,53 +206,31 @@ impl<'p> Start<'p> {
         match record {
             Record::Arrived { request, point, .. } => {
                 let (start, attempt, id) = (self.number, self.attempt, request.id);
-                let (submit, complete) = (Vec::new(), Vec::new());
-                let row = Row { start, attempt, t, request, point, submit, complete, completed: None };
+                let (submit, complete, stands_in) = (Vec::new(), Vec::new(), Vec::new());
+                let completed = None;
+                let row = Row { start, attempt, t, request, point, submit, complete, stands_in, completed };
                 self.rows.insert(id, row);
             }
             Record::Decided { id, gate, rule, does, wait_ns, status } => {
                 let rule = Some(rule);
-                self.decisions(id, gate, |decisions| {
-                    decisions.push(Decision { t, rule, does, until: None, wait_ns, status, released: None });
-                });
+                if let Some(row) = self.rows.get_mut(&id) {
+                    let (until, released) = (None, None);
+                    row.at(gate).push(Decision { t, rule, does, until, wait_ns, status, released });
+                }
             }
             Record::Held { id, point, rule, gate, until, .. } => {
-                let does = if rule.is_some() { Does::Pause } else { Does::Hold };
-                self.decisions(id, gate, |decisions| match decisions.last_mut() {
-                    Some(last) if last.rule == rule && last.released.is_none() => last.until = Some(until),
-                    _ => {
-                        let (wait_ns, status, released) = (None, None, None);
-                        decisions.push(Decision {
-                            t,
-                            rule,
-                            does,
-                            until: Some(until),
-                            wait_ns,
-                            status,
-                            released,
-                        });
-                    }
-                });
+                if let Some(row) = self.rows.get_mut(&id) {
+                    row.held(t, gate, rule, until);
+                }
                 self.become_known(id, point);
             }
             Record::Released { id, point, gate, cause, .. } => {
-                self.decisions(id, gate, |decisions| {
-                    if let Some(last) = decisions.last_mut() {
-                        last.released = Some(Released { t, cause });
-                    }
-                });
+                if let Some(row) = self.rows.get_mut(&id) {
+                    row.released(gate, Released { t, cause });
+                }
                 self.become_known(id, point);
             }
             _ => {}
-        }
-    }
-
-    fn decisions(&mut self, id: RequestId, gate: Gate, change: impl FnOnce(&mut Vec<Decision>)) {
-        if let Some(row) = self.rows.get_mut(&id) {
-            change(match gate {
-                Gate::Submit => &mut row.submit,
-                Gate::Complete => &mut row.complete,
-            });
         }
     }
 

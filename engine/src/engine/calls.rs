@@ -4,7 +4,7 @@ use super::attempt::{Attempt, KEPT_MAX, TEXT_BYTES_MAX, Witness};
 use super::index::Index;
 use super::pause::Pausing;
 use super::sieve::Meshes;
-use super::{Engine, Token, Waiter};
+use super::{Action, Engine, Token, Waiter};
 use crate::control::{Answer, Command, ExprText};
 use crate::diagnostic::{list, suggest};
 use crate::event::Event;
@@ -57,8 +57,11 @@ impl Engine {
             Command::Ping => {}
             Command::Load { policy, origin, included, set, seed, armed } => {
                 let written = Written { origin, text: policy, included, set, seed };
-                let policy = Policy::reread(&written).map_err(|mistakes| mistakes.to_string())?;
-                self.replace_policy(policy, armed);
+                let checked = Policy::recheck(&written).map_err(|mistakes| mistakes.to_string())?;
+                self.replace_policy(checked.policy, armed);
+                if !checked.warnings.list.is_empty() {
+                    self.actions.push(Action::Warn(token, checked.warnings.render_each(false)));
+                }
             }
             Command::Arm => self.arm(true)?,
             Command::Disarm => self.arm(false)?,

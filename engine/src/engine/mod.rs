@@ -19,8 +19,9 @@ mod stands;
 
 use crate::control::{Answer, Command};
 use crate::event::{Expr, PointIndex};
-use crate::journal::{Abandon, Record, Source, Stage};
+use crate::journal::{Abandon, Arm, Record, Source, Stage};
 use crate::policy::Policy;
+use crate::report::PolicyReport;
 use crate::request::{Nanos, Probes, Request, RequestId, Status};
 use attempt::{Attempt, Moment};
 use index::Index;
@@ -105,6 +106,8 @@ pub enum Action {
     Abandon(RequestId),
     /// Send [`Input::Tick`] at that time; replaces what was asked before. `None`: never.
     WakeAt(Option<Nanos>),
+    /// The answer to a call, which comes next, is to tell of these doubts, too.
+    Warn(Token, Vec<String>),
     /// Answer a call.
     Reply(Token, Answer),
     /// Append to the journal.
@@ -254,6 +257,20 @@ impl Engine {
     /// How many requests have arrived and not completed, and how many of them stand at a gate.
     pub fn counts(&self) -> (u64, u64) {
         (self.live.len() as u64, self.stands.len() as u64)
+    }
+
+    /// Which policy it follows, and how that stands.
+    pub fn policy_report(&self) -> PolicyReport {
+        let Attempt { number, arm, begun, armed, expired, .. } = &self.attempt;
+        let expired = expired.is_some();
+        PolicyReport {
+            origin: (!self.policy.written.text.is_empty()).then(|| self.policy.written.origin.clone()),
+            armed: *armed && *arm == Arm::Forced && !expired,
+            attempt: begun.then_some(*number),
+            arm: begun.then_some(*arm),
+            expired,
+            paused: !self.pauses.is_empty(),
+        }
     }
 
     fn record(&mut self, record: Record) {

@@ -95,11 +95,19 @@ impl Policy {
     /// # Errors
     /// It is not a policy that was read before.
     pub fn reread(written: &Written) -> Result<Policy, Diagnostics> {
+        Policy::recheck(written).map(|checked| checked.policy)
+    }
+
+    /// The same, with what is doubtful about it.
+    ///
+    /// # Errors
+    /// It is not a policy that was read before.
+    pub fn recheck(written: &Written) -> Result<Checked, Diagnostics> {
         let settings = Settings { set: written.set.clone(), seed: written.seed };
         let mut include = |path: &str| {
             let file = written.included.iter().find(|file| file.path == path);
             file.map(|file| file.text.clone()).ok_or_else(|| "it was not there".to_owned())
         };
-        Policy::read(&written.origin, &written.text, &settings, &mut include).map(|checked| checked.policy)
+        Policy::read(&written.origin, &written.text, &settings, &mut include)
     }
 }

@@ -292,7 +292,7 @@ impl World {
                     model.assert_counts(&report);
                 }
             }
-            Action::Reply(..) => {}
+            Action::Reply(..) | Action::Warn(..) => {}
         }
     }
 

@@ -7,6 +7,7 @@ use crate::policy::{self, warn};
 use crate::{journal, out};
 use anyhow::Result;
 use blkstay_engine::dryrun::{self, Decision, DryRun, Ending, Row, Standing};
+use blkstay_engine::event::Gate;
 use blkstay_engine::policy::Policy;
 use blkstay_engine::request::Nanos;
 use serde::Serialize;
@@ -115,39 +116,54 @@ fn cells(row: &Row) -> [String; 8] {
         place,
         request.class.to_string(),
         row.point.clone().unwrap_or_default(),
-        decisions(&row.submit, row.completed),
-        decisions(&row.complete, row.completed),
+        at_gate(row, Gate::Submit, &row.submit),
+        at_gate(row, Gate::Complete, &row.complete),
     ]
 }
 
-/// Who decides what; `-` if nobody does.
-fn decisions(decisions: &[Decision], completed: Option<Ending>) -> String {
-    if decisions.is_empty() {
-        return "-".to_owned();
+/// What happens at a gate, in order; `-` if nothing does.
+fn at_gate(row: &Row, gate: Gate, decisions: &[Decision]) -> String {
+    let pauses = row.stands_in.iter().filter(|pause| pause.gate == gate).map(|pause| {
+        let stood = match &pause.released {
+            Some(released) => {
+                let stood = time(released.t.saturating_sub(pause.t));
+                format!("{stood} ({})", cause_words(&released.cause))
+            }
+            None => "to the end".to_owned(),
+        };
+        (pause.t, format!("stands in the pause of {} until {}, {stood}", pause.rule, pause.until))
+    });
+    let decided = decisions.iter().map(|one| (one.t, decision(one, row.completed)));
+    let mut all: Vec<(Nanos, String)> = decided.chain(pauses).collect();
+    all.sort_by_key(|(t, _)| *t);
+    match all.is_empty() {
+        true => "-".to_owned(),
+        false => all.into_iter().map(|(_, words)| words).collect::<Vec<_>>().join("; "),
     }
-    let words = |one: &Decision| {
-        let mut words = format!("{}: {}", one.rule.as_deref().unwrap_or("its holds"), one.does);
-        if let Some(until) = &one.until {
-            let _ = write!(words, " until {until}");
+}
+
+/// Who decides what.
+fn decision(one: &Decision, completed: Option<Ending>) -> String {
+    let mut words = format!("{}: {}", one.rule.as_deref().unwrap_or("its holds"), one.does);
+    if let Some(until) = &one.until {
+        let _ = write!(words, " until {until}");
+    }
+    match (&one.released, one.wait_ns) {
+        (Some(released), _) => {
+            let stood = time(released.t.saturating_sub(one.t));
+            let _ = write!(words, ", {stood} ({})", cause_words(&released.cause));
         }
-        match (&one.released, one.wait_ns) {
-            (Some(released), _) => {
-                let stood = time(released.t.saturating_sub(one.t));
-                let _ = write!(words, ", {stood} ({})", cause_words(&released.cause));
-            }
-            (None, Some(0)) => words.push_str(", 0 s"),
-            (None, Some(wait)) => {
-                let _ = write!(words, ", {}", time(wait));
-            }
-            (None, None) if one.until.is_some() && completed.is_none() => words.push_str(", to the end"),
-            (None, None) => {}
+        (None, Some(0)) => words.push_str(", 0 s"),
+        (None, Some(wait)) => {
+            let _ = write!(words, ", {}", time(wait));
         }
-        if let Some(status) = one.status {
-            let _ = write!(words, ", ends with {status}");
-        }
-        words
-    };
-    decisions.iter().map(words).collect::<Vec<_>>().join("; ")
+        (None, None) if one.until.is_some() && completed.is_none() => words.push_str(", to the end"),
+        (None, None) => {}
+    }
+    if let Some(status) = one.status {
+        let _ = write!(words, ", ends with {status}");
+    }
+    words
 }
 
 /// `12.5 ms`.

@@ -246,7 +246,7 @@ impl Agent {
     }
 
     fn reply(&mut self, caller: Caller, answer: Answer) -> Result<(), Failure> {
-        self.answer(caller.client, &Reply { id: caller.id, answer })
+        self.answer(caller.client, &Reply::new(caller.id, answer))
     }
 
     fn answer(&mut self, client: u64, reply: &impl serde::Serialize) -> Result<(), Failure> {

@@ -51,7 +51,7 @@ impl Guest {
 
     /// Answers as the daemon.
     pub fn answer(&mut self, id: u64, answer: Answer) {
-        let line = serde_json::to_string(&Reply { id, answer }).expect("a line");
+        let line = serde_json::to_string(&Reply::new(id, answer)).expect("a line");
         self.say(&line);
     }
 
