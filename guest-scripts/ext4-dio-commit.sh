@@ -1,19 +1,22 @@
 # A direct write finishes while another one to the same file, redone through the page cache, waits for the journal.
 #
-# The file has no extents. Its blocks, of 4 KiB: 2 is a hole, 3 and those after it, up to A's, are allocated.
+# The file has no extents. Its blocks, of 4 KiB: 1 is allocated (place `head`), 2 is a hole, 3 to 7 are allocated.
 #
 #   A  writes block $A (place `victim`), asynchronously and directly.
 #   C  truncates another file and commits that: the bitmap of free blocks is on its way to the journal.
-#   B  writes 2–4 directly. A hole cannot be filled that way without extents, so it is redone through the page
-#      cache: 2–4 are dirtied, then flushed. To flush 2 it must be given a place on the disk, and the bitmap
+#   B  writes up to 4, directly. A hole cannot be filled that way without extents, so from 2 on it is redone through the
+#      page cache: 2–4 are dirtied, then flushed. To flush 2 it must be given a place on the disk, and the bitmap
 #      cannot be changed while it is being written to the journal.
 #
 # The policy holds C's write to the journal until the guest has reaped A, and A's completion until the guest has seen B
-# wait for the bitmap: no request tells that. (3 is there because the page after the hole is locked in that wait.)
-# Between A and C comes $BETWEEN:
-#   nothing
-#   large-folio     4–7 are written in one go through the page cache, and flushed: one folio, where there are large ones
-#   remove-extents  the file, which had extents when A was submitted, loses them
+# wait for the bitmap: no request tells that. (3 is there because the page after the hole is locked in that wait.) SHAPE:
+#
+#   plain        B writes 2–4
+#   large-folio  B writes 1–4: 1 directly, and while the policy holds that, 4–7 are read ahead into the page cache, as one
+#                folio where there are large ones. (Before, it would be too early: A and B each drop what the cache has
+#                of their ranges when they begin.)
+#   no-extents   the file has extents when A is submitted, and none when B is
+#
 # Wants /dev/vda with ext4, of blocks of 4096.
 
 . /lib/ext4-dio.sh
@@ -32,37 +35,32 @@ attempt() {
     make_files && bind_places && race
 }
 
-# A new file each time: extents do not come back.
+# Extents do not come back, and only a file of one extent can lose them.
 make_files() {
-    if [ "$BETWEEN" = remove-extents ]; then rm -f $FILE; fi
-    : >$FILE
-    allocate 3 $((A < 7 && A > 4 ? 5 : 2)) && stay write --buffered --fsync $OTHER 0 "$BLOCK" >/dev/null
+    case $SHAPE in
+        no-extents) rm -f $FILE; : >$FILE; allocate 3 5 ;;
+        *) : >$FILE; allocate 1 1 && allocate 3 5 ;;
+    esac && stay write --buffered --fsync $OTHER 0 "$BLOCK" >/dev/null
 }
 
 bind_places() {
     keep_open
-    bind victim "$A"
+    bind victim "$A" && { [ "$SHAPE" != large-folio ] || bind head 1; }
 }
 
 race() {
     watch
-    start_a "$A" && between && commit && start_b 2 $((3 * BLOCK)) || return
+    start_a "$A" || return
+    [ "$SHAPE" != no-extents ] || stay remove-extents $FILE || return
+    commit || return
+    if [ "$SHAPE" = large-folio ]; then
+        start_b 1 $((4 * BLOCK)) && stay await H.arrived && read_ahead && stay emit read-ahead || return
+    else
+        start_b 2 $((3 * BLOCK)) || return
+    fi
     until_it_waits_for_journal $b
     stay emit b-waits || return
     finish
-}
-
-# A fix may make what goes through the page cache wait here: that is then B, for the witness.
-between() {
-    case $BETWEEN in
-        nothing) ;;
-        large-folio)
-            stay write --buffered --fsync --fill F $FILE $((4 * BLOCK)) $((4 * BLOCK)) >/dev/null &
-            echo $! >/run/b.pid
-            wait $!
-            ;;
-        remove-extents) stay remove-extents $FILE ;;
-    esac
 }
 
 # Begins C. What A has changed in its inode is committed before: C is not to hold that.
@@ -71,6 +69,12 @@ commit() {
     : >$OTHER
     stay fsync $OTHER >/dev/null &
     stay await C.arrived
+}
+
+# To read 0 and then 1 is to read in sequence: the kernel reads four pages ahead at the first, and at the second those
+# that follow, in folios of four.
+read_ahead() {
+    { dd bs=$BLOCK count=1 && dd bs=$BLOCK count=1; } <$FILE >/dev/null 2>&1
 }
 
 until_it_waits_for_journal() {
