@@ -13,69 +13,46 @@
 # The policy holds the write of 1 until A waits, then A's completion until 4 is read, then that until A is reaped.
 # Wants /dev/vda with ext4: mkfs.ext4 -b 4096 -O ^extents,^64bit, and logical sectors of 512 bytes.
 
-BLOCK=4096
-FILE=/mnt/victim
+. /lib/ext4-dio.sh
 
-# Without these options the kernel zeroes inode tables and reads bitmaps some time later.
 setup() {
-    mount -t ext4 -o noinit_itable,no_prefetch_block_bitmaps /dev/vda /mnt &&
-        : >$FILE && stay report direct-io "$(stay direct-io $FILE)"
+    mount_with_file
 }
 
 attempt() {
-    make_file && bind && race
+    make_file && bind_places && race
 }
 
 # The last write is direct, since 3 and 4 are allocated by then: it leaves no page of them in memory.
 make_file() {
     : >$FILE
-    stay write --buffered $FILE $((1 * BLOCK)) $BLOCK >/dev/null &&
-        stay write --buffered --fsync $FILE $((3 * BLOCK)) $((2 * BLOCK)) >/dev/null &&
-        stay write $FILE $((3 * BLOCK)) $((2 * BLOCK)) >/dev/null
+    allocate 1 1 && allocate 3 2 && stay write $FILE $((3 * BLOCK)) $((2 * BLOCK)) >/dev/null
 }
 
-# Descriptor 3 is open before anything goes wrong.
-bind() {
-    exec 3<$FILE
-    stay place head $FILE $((1 * BLOCK)) $BLOCK >/dev/null &&
-        stay place victim $FILE $((3 * BLOCK)) $BLOCK >/dev/null &&
-        stay place tail $FILE $((4 * BLOCK)) $BLOCK >/dev/null
+bind_places() {
+    keep_open
+    bind head 1 && bind victim 3 && bind tail 4
 }
 
 race() {
-    rm -f /run/b.pid
-    witness 2>/dev/null &
-    stay write --fsync --fill B $FILE $((1 * BLOCK)) $((3 * BLOCK + 512)) >/run/b &
-    b=$!
-    echo $b >/run/b.pid
-    stay await H.arrived || return 1
+    watch
+    start_b 1 $((3 * BLOCK + 512)) || return
+    stay await H.arrived || return
 
-    stay write --name A --async --emit a-reaped --fill A $FILE $((3 * BLOCK)) $BLOCK &
+    stay write --name A --async --emit a-reaped --fill A $FILE $((3 * BLOCK)) "$BLOCK" &
     a=$!
-    until_child_waits_for_lock $a
-    stay emit a-waits || return 1
+    until_a_waits_for_lock $a
+    stay emit a-waits || return
     wait $a
-    a_write=$(stay reap A)
-    wait $b
-    { read -r b_write; read -r b_fsync; } </run/b
-    stay report a-write "$a_write" b-write "$b_write" fsync-b "$b_fsync" fsync-earlier "$(stay fsync --fd 3)"
+    finish
 }
 
-# A is a child of process $1, which ends when A has been submitted. A sleeps directly in ext4_file_write_iter while it
-# waits for the inode lock: the lock's own functions are not shown.
-until_child_waits_for_lock() {
+# Process $1 ends when A has been submitted. A sleeps directly in ext4_file_write_iter while it waits for the inode lock:
+# the lock's own functions are not shown.
+until_a_waits_for_lock() {
     while kill -0 "$1" 2>/dev/null; do
-        # shellcheck disable=SC2046 # a number and a space, or nothing
-        case $(stay blocked $(cat "/proc/$1/task/$1/children") 2>/dev/null) in
+        case $(stay blocked A 2>/dev/null) in
             "D ext4_file_write_iter"*) return ;;
         esac
     done
-}
-
-# Says where B stands when a hold has stood for long: what a verdict of "closed" rests on. Where none does, the
-# attempt's end ends the waiting.
-witness() {
-    stay await attempt.stalled || return
-    read -r pid </run/b.pid || pid=none
-    stay report stuck "$(stay blocked "$pid" || echo none: B has not begun, or is through)"
 }

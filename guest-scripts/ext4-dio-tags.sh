@@ -12,60 +12,39 @@
 # (12 is there for that: a page is taken for writing before the request of those ahead of it is sent.)
 # Wants /dev/vda with a ring of 4 and ext4: mkfs.ext4 -b 4096 -O ^extents,^64bit.
 
-BLOCK=4096
-FILE=/mnt/victim
+. /lib/ext4-dio.sh
+
 QUEUE=/sys/block/vda/queue
 
-# Without these mount options the kernel zeroes inode tables and reads bitmaps some time later.
 setup() {
-    mount -t ext4 -o noinit_itable,no_prefetch_block_bitmaps /dev/vda /mnt && a_page_a_request &&
-        : >$FILE && stay report direct-io "$(stay direct-io $FILE)"
+    mount_with_file && a_page_a_request
 }
 
-# The kernel's own throttle of writes, where there is one, would stop B before the ring is full, or not.
+# The kernel's own throttle of writes, where there is one, would stop B before the ring is full, or not. THROTTLE=on
+# leaves it: B may then sleep for a reason that is nobody's fix.
 a_page_a_request() {
     echo $((BLOCK / 1024)) >$QUEUE/max_sectors_kb || return
-    [ ! -e $QUEUE/wbt_lat_usec ] || echo 0 >$QUEUE/wbt_lat_usec
+    [ "$THROTTLE" = on ] || [ ! -e $QUEUE/wbt_lat_usec ] || echo 0 >$QUEUE/wbt_lat_usec
 }
 
 attempt() {
-    make_file && bind && race
+    make_file && bind_places && race
 }
 
 # The end is written first, so that it does not follow the rest on the disk.
 make_file() {
     : >$FILE
-    stay write --buffered --fsync $FILE $((12 * BLOCK)) $((2 * BLOCK)) >/dev/null &&
-        stay write --buffered --fsync $FILE $((1 * BLOCK)) $((11 * BLOCK)) >/dev/null
+    allocate 12 2 && allocate 1 11
 }
 
-# Descriptor 3 is open before anything goes wrong.
-bind() {
-    exec 3<$FILE
-    stay place ahead $FILE $((1 * BLOCK)) $((11 * BLOCK)) >/dev/null &&
-        stay place victim $FILE $((13 * BLOCK)) $BLOCK >/dev/null
+bind_places() {
+    keep_open
+    stay place ahead $FILE "$BLOCK" $((11 * BLOCK)) >/dev/null && bind victim 13
 }
 
 race() {
-    rm -f /run/b.pid
-    witness 2>/dev/null &
-    stay write --name A --background --emit a-reaped --fill A $FILE $((13 * BLOCK)) $BLOCK || return 1
-    # A kernel that sends A through the page cache finishes it without the disk.
-    stay await --any A.done guest.a-reaped || return 1
-
-    stay write --fsync --fill B $FILE 0 $((14 * BLOCK)) >/run/b &
-    b=$!
-    echo $b >/run/b.pid
-    a_write=$(stay reap A)
-    wait $b
-    { read -r b_write; read -r b_fsync; } </run/b
-    stay report a-write "$a_write" b-write "$b_write" fsync-b "$b_fsync" fsync-earlier "$(stay fsync --fd 3)"
-}
-
-# Says where B stands when a hold has stood for long: what a verdict of "closed" rests on. Where none does, the
-# attempt's end ends the waiting.
-witness() {
-    stay await attempt.stalled || return
-    read -r pid </run/b.pid || pid=none
-    stay report stuck "$(stay blocked "$pid" || echo none: B has not begun, or is through)"
+    watch
+    start_a 13 || return
+    start_b 0 $((14 * BLOCK)) || return
+    finish
 }

@@ -23,7 +23,11 @@ pub const INCLUDE: &[&str] = &["path", "set"];
 pub const PARAMETER: &[&str] = &["about", "default"];
 
 /// `[case]`.
-pub const CASE: &[&str] = &["about", "guest", "witness", "limit", "image", "device"];
+pub const CASE: &[&str] =
+    &["about", "guest", "witness", "direct", "variables", "phases", "limit", "image", "device"];
+
+/// A process in `witness` that says what its waiting means.
+pub const WITNESS: &[&str] = &["in", "means"];
 
 /// `[case.image]`.
 pub const IMAGE: &[&str] = &["size", "filesystem", "options"];

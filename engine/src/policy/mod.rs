@@ -73,12 +73,41 @@ pub struct Case {
     /// Whether the script waits for `attempt.stalled` to report as `stuck` where the guest stands;
     /// a guest that does not go on counts as closed only if it has said so.
     pub witness: bool,
+    /// Processes that the script may name with `stuck`, and where each has to sleep for the attempt to be
+    /// closed; if there are none, any sleep will do.
+    pub waits: Vec<GuestWait>,
+    /// Points that are direct writes, and how the guest tells that one is complete.
+    pub direct: Vec<DirectWrite>,
+    /// What the script finds in its environment, in file order.
+    pub variables: Vec<(String, String)>,
+    /// Events of the guest that divide an attempt; what the disk does between one and the next is counted.
+    pub phases: Vec<String>,
     /// How long an attempt may take, beside its holds, before the guest counts as lost.
     pub limit_ns: Nanos,
     /// How the disk is made.
     pub image: ImageRecipe,
     /// What QEMU is told of the disk.
     pub device: CaseDevice,
+}
+
+/// Where a process of the guest has to sleep for an attempt to be closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuestWait {
+    /// What the script calls the process.
+    pub process: String,
+    /// Kernel functions; the innermost one of its stack has to be one of them.
+    pub functions: Vec<String>,
+    /// What that means, for people.
+    pub means: String,
+}
+
+/// A point that is a direct write, unless the kernel sends it through the page cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectWrite {
+    /// The point's name.
+    pub point: String,
+    /// The guest event, without `guest.`, that says that the guest has seen it complete.
+    pub seen: String,
 }
 
 /// Properties of the disk that QEMU has, if they are not QEMU's own.

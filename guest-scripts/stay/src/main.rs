@@ -3,10 +3,12 @@
 
 mod agent;
 mod blocked;
+mod cached;
 mod cli;
 mod client;
 mod detach;
 mod direct_io;
+mod extents;
 mod failure;
 mod io;
 mod kernel_log;
@@ -16,7 +18,7 @@ mod uevent;
 mod wire;
 
 use blkstay_engine::control::{Answer, Command};
-use cli::{Flushed, Request};
+use cli::{Flushed, Request, Sleeper};
 use client::Client;
 use failure::Failure;
 use io::direct::Transfer;
@@ -54,7 +56,10 @@ fn run(request: Request) -> Result<ExitCode, Failure> {
         Request::Reap(name) => return Ok(tell(&[background::reap(&name)?])),
         Request::Fsync(flushed) => return Ok(tell(&[flush::words(do_fsync(flushed)?)])),
         Request::DirectIo(path) => println!("{}", direct_io::describe(&path)?),
-        Request::Blocked(pid) => println!("{}", blocked::describe(pid)?),
+        Request::Blocked(sleeper) => println!("{}", blocked(sleeper)?),
+        Request::Cached { file, offset, length } => println!("{}", cached::describe(&file, offset, length)?),
+        Request::RemoveExtents(file) => extents::remove(&file)?,
+        Request::Load(load) => return Ok(tell(&[errno::words(load.run()?, load.length())])),
         Request::Appear { path, seconds } => appear(&path, Duration::from_secs(seconds))?,
     }
     Ok(ExitCode::SUCCESS)
@@ -83,6 +88,13 @@ fn do_transfer(transfer: &Transfer, and_fsync: bool) -> Result<ExitCode, Failure
         results.push(flush::words(flush::open_file(prepared.file())));
     }
     Ok(tell(&results))
+}
+
+fn blocked(sleeper: Sleeper) -> Result<String, Failure> {
+    blocked::describe(match sleeper {
+        Sleeper::Process(pid) => pid,
+        Sleeper::Job(name) => background::process(&name)?,
+    })
 }
 
 fn do_fsync(flushed: Flushed) -> Result<errno::Outcome, Failure> {

@@ -16,6 +16,8 @@ pub struct Case {
     pub recipe: policy::Case,
     /// Text of the guest script.
     pub script: String,
+    /// Name and text of each file that it takes in from `/lib`.
+    pub shared: Vec<(String, String)>,
 }
 
 impl Case {
@@ -32,7 +34,9 @@ impl Case {
         };
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let script = read_script(&path, &recipe.guest)?;
-        Ok(Case { name, policy, recipe, script })
+        let shared = shared(&script).map(|name| Ok((name.to_owned(), read_script(&path, name)?)));
+        let shared = shared.collect::<Result<_>>()?;
+        Ok(Case { name, policy, recipe, script, shared })
     }
 }
 
@@ -45,6 +49,11 @@ fn policy_path(wanted: &Path) -> Result<PathBuf> {
         return Ok(named);
     }
     bail!("{}: no such policy file, nor is there {}", wanted.display(), named.display())
+}
+
+/// Names of the files that a script takes in: lines `. /lib/NAME`.
+fn shared(script: &str) -> impl Iterator<Item = &str> {
+    script.lines().filter_map(|line| line.trim().strip_prefix(". /lib/")).map(str::trim)
 }
 
 fn read_script(policy: &Path, name: &str) -> Result<String> {

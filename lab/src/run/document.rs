@@ -4,6 +4,7 @@ use super::accel::Accel;
 use super::case::Case;
 use super::experiment::{Experiment, Judged};
 use super::judge::{self, Seen};
+use super::traffic::Traffic;
 use crate::kernel::Kernel;
 use crate::variant::Record;
 use anyhow::{Context, Result};
@@ -45,6 +46,9 @@ pub struct KernelResult {
     pub forced: Forced,
     /// Wall-clock time of it all, in seconds.
     pub seconds: f64,
+    /// What the disk did in each phase of the case, by arm.
+    #[serde(skip_serializing_if = "Traffic::is_empty")]
+    pub traffic: Traffic,
     /// What a reader should know: why attempts were lost or missed, each once; a newer build elsewhere.
     pub notes: Vec<String>,
 }
@@ -60,6 +64,8 @@ pub struct Control {
     pub symptoms: u64,
     /// Those that missed a point.
     pub missed: u64,
+    /// Those in which a direct write went through the page cache.
+    pub bypassed: u64,
     /// Those that were lost.
     pub lost: u64,
     /// Attempts in which each sign was seen.
@@ -88,10 +94,21 @@ pub struct Forced {
     /// Where the guest's tasks stood in closed attempts, as its script reported (`stuck`), most
     /// frequent first.
     pub stuck: Vec<Stuck>,
+    /// Why attempts were closed, most frequent first; of those that differ in figures only, the first.
+    pub reasons: Vec<Reason>,
     /// Watchdog of every hold, in milliseconds, as derived from the control arm.
     pub watchdog_ms: Option<u64>,
     /// Each order of the points' events that came up, with the number of attempts that had it.
     pub orders: Vec<Order>,
+}
+
+/// Why attempts were closed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reason {
+    /// In words.
+    pub why: String,
+    /// Attempts of which it is true, but for figures.
+    pub attempts: u64,
 }
 
 /// Where a guest's tasks stood while a hold did.
@@ -149,6 +166,7 @@ impl KernelResult {
             control,
             forced,
             seconds: (took.as_secs_f64() * 10.0).round() / 10.0,
+            traffic: run.traffic.clone(),
             notes: notes(kernel, run),
         }
     }
@@ -157,7 +175,8 @@ impl KernelResult {
 impl Control {
     fn new(case: &Case, times: u64, run: &Experiment) -> Control {
         let count = |outcome| run.arm(Arm::Control).filter(|judged| judged.outcome == outcome).count() as u64;
-        let (reached, missed) = (count(Outcome::Reached), count(Outcome::Missed));
+        let [reached, missed, bypassed] = [Outcome::Reached, Outcome::Missed, Outcome::Closed].map(count);
+        let open = count(Outcome::Open);
         let symptoms =
             run.arm(Arm::Control).filter(|judged| judged.signs.contains(&Seen::Yes)).count() as u64;
         Control {
@@ -165,7 +184,8 @@ impl Control {
             reached,
             symptoms,
             missed,
-            lost: times - reached - missed,
+            bypassed,
+            lost: times - reached - missed - bypassed - open,
             signs: count_signs(case, run, Arm::Control, Seen::Yes),
         }
     }
@@ -189,6 +209,7 @@ impl Forced {
             muted,
             watchdog_ms: run.watchdog_ns.map(|watchdog| watchdog / 1_000_000),
             stuck: stuck(run),
+            reasons: reasons(run),
             orders: orders(case, run),
         }
     }
@@ -217,6 +238,18 @@ fn stuck(run: &Experiment) -> Vec<Stuck> {
     let closed = run.arm(Arm::Forced).filter(|judged| judged.outcome == Outcome::Closed);
     let stood = closed.filter_map(|judged| judged.report.as_ref()?.reports.get("stuck").cloned());
     tally(stood).into_iter().map(|(place, attempts)| Stuck { place, attempts }).collect()
+}
+
+/// Why attempts were closed, the most frequent first.
+fn reasons(run: &Experiment) -> Vec<Reason> {
+    let closed = || run.arm(Arm::Forced).filter(|judged| judged.outcome == Outcome::Closed);
+    let kind = |why: &str| why.replace(|c: char| c.is_ascii_digit(), "");
+    let counts = tally(closed().map(|judged| kind(&judged.why)));
+    let reason = |(wanted, attempts): (String, u64)| {
+        let first = closed().find(|judged| kind(&judged.why) == wanted)?;
+        Some(Reason { why: first.why.clone(), attempts })
+    };
+    counts.into_iter().filter_map(reason).collect()
 }
 
 /// How often each came up, the most frequent first.

@@ -4,6 +4,7 @@ use super::case::Case;
 use super::guest::Guest;
 use super::judge::{self, Boot, Seen};
 use super::progress::Progress;
+use super::traffic::Traffic;
 use anyhow::{Context, Result, bail};
 use blkstay_engine::control::Command;
 use blkstay_engine::journal::{Arm, Outcome};
@@ -49,6 +50,8 @@ pub struct Experiment {
     pub attempts: Vec<Judged>,
     /// Watchdog of the forced arm.
     pub watchdog_ns: Option<Nanos>,
+    /// What the disk did in each phase of the case.
+    pub traffic: Traffic,
 }
 
 impl Experiment {
@@ -71,7 +74,7 @@ pub async fn run(mut guest: Guest, case: &Case, times: u64, progress: &Progress)
     let mut experiment = Experiment::default();
     let ready = boot(&mut guest, &mut experiment).await;
     if let Err(error) = ready {
-        guest.end().await;
+        guest.end(&[]).await?;
         return Err(error);
     }
     if experiment.attempts.is_empty()
@@ -79,7 +82,7 @@ pub async fn run(mut guest: Guest, case: &Case, times: u64, progress: &Progress)
     {
         return Err(error.context(format!("the run was cut short; last words: {}", guest.last_words())));
     }
-    guest.end().await;
+    experiment.traffic = guest.end(&case.recipe.phases).await?;
     Ok(experiment)
 }
 
@@ -147,7 +150,7 @@ async fn attempt(
     let judged = match finished {
         Some(()) => {
             let signs = judge::signs(&case.policy, &report, boot);
-            let (outcome, why) = judge::attempt(case.recipe.witness, &report, &signs);
+            let (outcome, why) = judge::attempt(&case.recipe, &report, &signs);
             Judged { arm, outcome, why, signs, report: Some(report) }
         }
         None => lost(arm, format!("the guest died or fell silent; its last words: {}", guest.last_words())),

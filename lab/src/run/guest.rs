@@ -5,6 +5,7 @@ use super::case::Case;
 use super::client::Client;
 use super::daemon::{Daemon, Sockets, on_path};
 use super::progress::Progress;
+use super::traffic::{self, Traffic};
 use super::{disk, initramfs, process};
 use crate::kernel::{Cache, Kernel, Need};
 use anyhow::{Context, Result, anyhow, ensure};
@@ -95,7 +96,7 @@ impl Guest {
         let at = |name: &str| directory.path().join(name);
         let filesystem = &case.recipe.image.filesystem;
         let modules = kernel.need(&needs(filesystem))?;
-        initramfs::write(&at("initramfs"), &modules, filesystem, &case.script)?;
+        initramfs::write(&at("initramfs"), &modules, case)?;
         disk::make(&case.recipe.image, &at("disk.img")).await?;
         progress.say("choosing between KVM and emulation");
         let accel = accel::choose(cache, &kernel.image, &at("initramfs")).await;
@@ -141,13 +142,17 @@ impl Guest {
         lines[lines.len().saturating_sub(3)..].join(" / ").replace(char::is_control, "?")
     }
 
-    /// Ends it; its journal is complete then.
-    pub async fn end(mut self) {
+    /// Ends it; its journal is complete then, and what the disk did in these phases is counted.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub async fn end(mut self, phases: &[String]) -> Result<Traffic> {
         process::end(&mut self.qemu, PATIENCE).await;
         self.daemon.end().await;
         if matches!(self.directory, Directory::Kept(_)) {
             let _ = std::fs::remove_file(self.directory.path().join("initramfs"));
         }
+        traffic::read(&self.directory.path().join("journal"), phases)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The guest's first and only root: busybox, `stay`, modules, `init` and the case's script.
 
+use super::case::Case;
 use super::daemon::on_path;
 use crate::kernel::Module;
 use anyhow::{Context, Result, bail};
@@ -22,16 +23,20 @@ const DIRECTORIES: [&str; 9] = ["bin", "sbin", "usr", "usr/bin", "usr/sbin", "de
 ///
 /// # Errors
 /// No static busybox is found, or the archive cannot be written.
-pub fn write(path: &Path, modules: &[Module], filesystem: &str, script: &str) -> Result<()> {
+pub fn write(path: &Path, modules: &[Module], case: &Case) -> Result<()> {
     let mut archive = Archive { out: Vec::new(), inode: 1 };
-    for directory in DIRECTORIES.iter().chain(&["mnt", "modules"]) {
+    for directory in DIRECTORIES.iter().chain(&["mnt", "modules", "lib"]) {
         archive.directory(directory)?;
     }
     archive.file("bin/busybox", &busybox()?, 0o755)?;
     archive.file("bin/stay", STAY, 0o755)?;
     archive.file("init", INIT.as_bytes(), 0o755)?;
-    archive.file("case.sh", script.as_bytes(), 0o644)?;
-    archive.file("filesystem", format!("{filesystem}\n").as_bytes(), 0o644)?;
+    archive.file("case.sh", case.script.as_bytes(), 0o644)?;
+    for (name, text) in &case.shared {
+        archive.file(&format!("lib/{name}"), text.as_bytes(), 0o644)?;
+    }
+    archive.file("variables", variables(&case.recipe.variables).as_bytes(), 0o644)?;
+    archive.file("filesystem", format!("{}\n", case.recipe.image.filesystem).as_bytes(), 0o644)?;
     let mut order = String::new();
     for module in modules {
         let name = format!("modules/{}.ko", module.name);
@@ -41,6 +46,12 @@ pub fn write(path: &Path, modules: &[Module], filesystem: &str, script: &str) ->
     archive.file("modules/order", order.as_bytes(), 0o644)?;
     let out = trailer(archive.out).context("initramfs")?;
     std::fs::write(path, out).with_context(|| format!("{}: cannot write it", path.display()))
+}
+
+/// What `init` reads before the script, as a shell has it.
+fn variables(variables: &[(String, String)]) -> String {
+    let quoted = |value: &str| value.replace('\'', "'\\''");
+    variables.iter().map(|(name, value)| format!("export {name}='{}'\n", quoted(value))).collect()
 }
 
 struct Archive {

@@ -1,8 +1,9 @@
 //! What an attempt showed, from its report alone; and a kernel's verdict, from its attempts.
 
 use blkstay_engine::journal::{Arm, Cause, Outcome};
-use blkstay_engine::policy::{Policy, SignTest};
+use blkstay_engine::policy::{Case, DirectWrite, Policy, SignTest};
 use blkstay_engine::report::{AttemptReport, Expired};
+use blkstay_engine::request::Nanos;
 
 /// Whether a sign of the symptom was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +46,8 @@ fn seen(yes: bool) -> Seen {
     if yes { Seen::Yes } else { Seen::No }
 }
 
-/// What one attempt showed, and why, in words; `witness`: the case's script says where it stood.
-pub fn attempt(witness: bool, report: &AttemptReport, signs: &[Seen]) -> (Outcome, String) {
+/// What one attempt showed, and why, in words.
+pub fn attempt(case: &Case, report: &AttemptReport, signs: &[Seen]) -> (Outcome, String) {
     if report.exit.is_none() {
         return (Outcome::Lost, "the guest's script did not come to its end".to_owned());
     }
@@ -55,6 +56,14 @@ pub fn attempt(witness: bool, report: &AttemptReport, signs: &[Seen]) -> (Outcom
     }
     if let Some(problem) = report.reports.get("problem") {
         return (Outcome::Lost, format!("the guest has a problem: {problem}"));
+    }
+    // Before anything is said of holds: what they wait for may have had no reason to come.
+    let bypassed = case.direct.iter().find_map(|direct| bypassed(direct, report));
+    if let Some(why) = bypassed {
+        return match signs.contains(&Seen::Yes) {
+            true => (Outcome::Open, format!("the symptom appeared, though {why}")),
+            false => (Outcome::Closed, format!("by-passed: no direct write to race with; {why}")),
+        };
     }
     // A hold that its watchdog ended is looked at first: what comes after it in the forced order
     // may then never come, and that is the answer. A symptom is one however it came about.
@@ -65,7 +74,7 @@ pub fn attempt(witness: bool, report: &AttemptReport, signs: &[Seen]) -> (Outcom
                 "the symptom appeared, after a watchdog had ended the forcing".to_owned(),
             );
         }
-        Some(expired) => return closed(witness, report, expired),
+        Some(expired) => return closed(case, report, expired),
         None => {}
     }
     let unreached: Vec<&str> = report
@@ -97,19 +106,80 @@ pub fn attempt(witness: bool, report: &AttemptReport, signs: &[Seen]) -> (Outcom
     }
 }
 
+/// Says so if the guest saw a write complete before anything was written where it went, and had its pages
+/// dirty in memory then: it was no direct write, and there is no completion of one to hold.
+fn bypassed(direct: &DirectWrite, report: &AttemptReport) -> Option<String> {
+    let at = |name: &str| {
+        report
+            .events
+            .iter()
+            .position(|event| event.event == name)
+            .map(|index| (index, report.events[index].t))
+    };
+    let (seen, seen_ns) = at(&format!("guest.{}", direct.seen))?;
+    let written = at(&format!("{}.arrived", direct.point));
+    let pages = report.reports.get(&format!("{}-pages", direct.point))?;
+    if written.is_some_and(|(index, _)| index < seen) || !pages.contains("dirty") || pages.contains("dirty 0")
+    {
+        return None;
+    }
+    let point = &direct.point;
+    let later = match written {
+        None => "nothing was written there in this attempt".to_owned(),
+        Some((index, written_ns)) => {
+            let request = report.points.get(point).and_then(|point| point.request);
+            let request = request.map_or(String::new(), |id| format!(" by request {id}"));
+            let since =
+                report.events.iter().take(index).rev().find(|event| event.event.starts_with("guest."));
+            let since = since.map_or(String::new(), |event| format!(", after {}", event.event));
+            format!("it was first written there {} later{request}{since}", milliseconds(written_ns - seen_ns))
+        }
+    };
+    Some(format!(
+        "{point} went through the page cache: the guest saw it complete with no request for its range ({pages}), and {later}"
+    ))
+}
+
+fn milliseconds(ns: Nanos) -> String {
+    format!("{}.{} ms", ns / 1_000_000, ns / 100_000 % 10)
+}
+
 /// Whether the guest waited while a hold stood, or was merely slow: its script may say where it stood
-/// (`stuck`: the state of a process, as in proc_pid_stat(5), and the kernel functions it is in).
-fn closed(witness: bool, report: &AttemptReport, expired: &Expired) -> (Outcome, String) {
+/// (`stuck`: the process if the case names some, its state, as in proc_pid_stat(5), and the kernel functions
+/// it is in, innermost first).
+fn closed(case: &Case, report: &AttemptReport, expired: &Expired) -> (Outcome, String) {
     let what = format!("{} did not come while {} was held", expired.until, expired.gate);
-    match report.reports.get("stuck") {
-        None if witness => (Outcome::Lost, format!("{what}, and the guest did not say where it stood")),
+    let stuck = report.reports.get("stuck");
+    match stuck {
+        None if case.witness => {
+            return (Outcome::Lost, format!("{what}, and the guest did not say where it stood"));
+        }
         _ if expired.unheard => {
-            (Outcome::Lost, format!("{what}, and the guest did not say in time where it stood"))
+            return (Outcome::Lost, format!("{what}, and the guest did not say in time where it stood"));
         }
-        Some(stuck) if !stuck.starts_with(['D', 'S']) => {
-            (Outcome::Lost, format!("{what}, but the guest did not sleep: {stuck}"))
-        }
-        _ => (Outcome::Closed, what),
+        None => return (Outcome::Closed, what),
+        Some(_) => {}
+    }
+    let stuck = stuck.map_or("", String::as_str);
+    let (process, stands) = match case.waits.is_empty() {
+        true => (None, stuck),
+        false => stuck.split_once(' ').map_or((None, stuck), |(process, rest)| (Some(process), rest)),
+    };
+    if !stands.starts_with(['D', 'S']) {
+        return (Outcome::Lost, format!("{what}, but the guest did not sleep: {stuck}"));
+    }
+    let Some(process) = process else { return (Outcome::Closed, what) };
+    let innermost = stands.split_whitespace().nth(1).unwrap_or("nowhere");
+    // The compiler's own copies of a function: `f.isra.0`, `f.constprop.0`.
+    let plain = innermost.split('.').next().unwrap_or(innermost);
+    let wait =
+        case.waits.iter().find(|wait| wait.process == process && wait.functions.iter().any(|f| f == plain));
+    match wait {
+        Some(wait) => (Outcome::Closed, format!("{what}: {}, in {plain}", wait.means)),
+        None => (
+            Outcome::Lost,
+            format!("{what}, but {process} sleeps where the case does not look for it: {stands}"),
+        ),
     }
 }
 
@@ -126,163 +196,14 @@ pub fn kernel(control: &[Outcome], forced: &[Outcome]) -> Outcome {
         (forced, Outcome::Survived),
         (forced, Outcome::Closed),
     ];
+    // A control attempt is closed only if there was nothing to hold; one that had something says that the
+    // kernel does not always do so, and then forced attempts of the first kind say nothing of the others.
+    if control.contains(&Outcome::Closed) && !control.iter().all(|outcome| *outcome == Outcome::Closed) {
+        return if forced.contains(&Outcome::Open) { Outcome::Open } else { Outcome::Lost };
+    }
     let first = order.into_iter().find(|(outcomes, wanted)| outcomes.contains(wanted));
     first.map_or(Outcome::Lost, |(_, verdict)| verdict)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use blkstay_engine::report::{HoldReport, PointReport};
-    use blkstay_engine::request::RequestId;
-    use std::collections::BTreeMap;
-
-    /// A finished attempt of two points, both reached, whose two holds ended by `causes`.
-    fn report(arm: Arm, causes: [Option<Cause>; 2]) -> AttemptReport {
-        let hold = |gate: &str, until: &str, cause: Option<Cause>| HoldReport {
-            gate: gate.to_owned(),
-            until: until.to_owned(),
-            reached_ns: Some(1),
-            true_ns: Some(2),
-            held: cause.is_some(),
-            cause,
-        };
-        let expired = causes.iter().find_map(|cause| match cause {
-            Some(Cause::Watchdog { unheard, .. }) => {
-                let (gate, until) = ("A.complete".to_owned(), "R.arrived".to_owned());
-                Some(Expired { gate, until, unheard: *unheard })
-            }
-            _ => None,
-        });
-        let [first, second] = causes;
-        let point = |id| PointReport { request: Some(RequestId(id)), requests: 1 };
-        AttemptReport {
-            attempt: 1,
-            arm,
-            began_ns: 0,
-            ended_ns: 9,
-            unbound: Vec::new(),
-            points: BTreeMap::from([("A".to_owned(), point(1)), ("R".to_owned(), point(2))]),
-            holds: vec![hold("A.complete", "R.arrived", first), hold("R.complete", "guest.a-reaped", second)],
-            expired,
-            rules: BTreeMap::new(),
-            events: Vec::new(),
-            reports: BTreeMap::new(),
-            kernel_log: Vec::new(),
-            exit: Some(0),
-        }
-    }
-
-    fn until(event: &str) -> Option<Cause> {
-        Some(Cause::Until { event: event.to_owned() })
-    }
-
-    fn forced() -> AttemptReport {
-        report(Arm::Forced, [until("R.arrived"), until("guest.a-reaped")])
-    }
-
-    #[test]
-    fn a_forced_order_is_open_with_a_sign_and_survived_without() {
-        assert_eq!(attempt(false, &forced(), &[Seen::No, Seen::Yes]).0, Outcome::Open);
-        assert_eq!(attempt(false, &forced(), &[Seen::No, Seen::Muted]).0, Outcome::Survived);
-        assert_eq!(attempt(false, &forced(), &[Seen::No, Seen::Unreported]).0, Outcome::Lost);
-    }
-
-    #[test]
-    fn a_hold_that_was_never_needed_still_counts_as_forced() {
-        let report = report(Arm::Forced, [until("R.arrived"), None]);
-        assert_eq!(attempt(false, &report, &[Seen::Yes]).0, Outcome::Open);
-    }
-
-    #[test]
-    fn a_watchdog_is_closed_whatever_came_after_it() {
-        let mut report = report(Arm::Forced, [Some(Cause::Watchdog { limit_ns: 5, unheard: false }), None]);
-        let (outcome, why) = attempt(false, &report, &[Seen::No]);
-        assert_eq!(
-            (outcome, why.as_str()),
-            (Outcome::Closed, "R.arrived did not come while A.complete was held")
-        );
-        report.points.insert("R".to_owned(), PointReport::default());
-        assert_eq!(attempt(false, &report, &[Seen::No]).0, Outcome::Closed);
-    }
-
-    #[test]
-    fn a_symptom_is_never_called_closed() {
-        let expired = report(Arm::Forced, [Some(Cause::Watchdog { limit_ns: 5, unheard: false }), None]);
-        assert_eq!(attempt(false, &expired, &[Seen::Yes]).0, Outcome::Open);
-    }
-
-    #[test]
-    fn a_guest_that_may_be_merely_slow_is_lost() {
-        let silent = report(Arm::Forced, [Some(Cause::Watchdog { limit_ns: 5, unheard: true }), None]);
-        assert_eq!(attempt(false, &silent, &[Seen::No]).0, Outcome::Lost);
-        for (stuck, outcome) in [("R", Outcome::Lost), ("D inode_dio_wait", Outcome::Closed)] {
-            let mut slow = report(Arm::Forced, [Some(Cause::Watchdog { limit_ns: 5, unheard: false }), None]);
-            slow.reports.insert("stuck".to_owned(), stuck.to_owned());
-            assert_eq!(attempt(true, &slow, &[Seen::No]).0, outcome);
-            slow.reports.clear();
-            assert_eq!(attempt(true, &slow, &[Seen::No]).0, Outcome::Lost);
-        }
-    }
-
-    #[test]
-    fn a_point_that_is_not_reached_is_missed_in_both_arms() {
-        for arm in [Arm::Control, Arm::Forced] {
-            let mut report = report(arm, [None, None]);
-            report.points.insert("R".to_owned(), PointReport::default());
-            let (outcome, why) = attempt(false, &report, &[Seen::Yes]);
-            assert_eq!((outcome, why.as_str()), (Outcome::Missed, "never reached: R"));
-        }
-    }
-
-    #[test]
-    fn a_script_that_fails_or_never_ends_is_lost() {
-        for exit in [None, Some(1)] {
-            let report = AttemptReport { exit, ..forced() };
-            assert_eq!(attempt(false, &report, &[Seen::Yes]).0, Outcome::Lost);
-        }
-    }
-
-    #[test]
-    fn an_order_that_somebody_interfered_with_is_lost() {
-        for cause in [Cause::Hand, Cause::AttemptEnd, Cause::RingStop, Cause::PolicyReplaced] {
-            let report = report(Arm::Forced, [Some(cause), None]);
-            assert_eq!(attempt(false, &report, &[Seen::Yes]).0, Outcome::Lost);
-        }
-    }
-
-    #[test]
-    fn a_kernel_is_judged_by_all_of_its_attempts() {
-        use Outcome::{Closed, Lost, Missed, Open, Reached, Survived};
-        let cases: [(&[Outcome], &[Outcome], Outcome); 9] = [
-            (&[Missed], &[Lost], Missed),
-            (&[Reached], &[Open, Closed, Lost], Open),
-            (&[Reached], &[Closed, Closed], Closed),
-            (&[Reached], &[Closed, Survived], Survived),
-            (&[Reached], &[Closed, Lost], Lost),
-            (&[Lost], &[Closed], Lost),
-            (&[Missed], &[Closed], Missed),
-            (&[Reached, Missed], &[Closed], Missed),
-            (&[Reached], &[], Lost),
-        ];
-        for (control, forced, verdict) in cases {
-            assert_eq!(kernel(control, forced), verdict, "{control:?} {forced:?}");
-        }
-    }
-
-    #[test]
-    fn a_kernel_that_has_fallen_silent_is_not_taken_for_one_without_the_sign() {
-        let text = "[sign]\nlog = { kernel-log = \"Page cache\", per-boot-max = 2 }\nfsync = { report = \"fsync\", is = \"error EIO\" }\n";
-        let policy = Policy::parse("test", text).expect("a good policy");
-        let mut boot = Boot::default();
-        let mut seen = |lines: &[&str]| {
-            let kernel_log = lines.iter().map(|line| (*line).to_owned()).collect();
-            let reports = BTreeMap::from([("fsync".to_owned(), "ok".to_owned())]);
-            signs(&policy, &AttemptReport { kernel_log, reports, ..forced() }, &mut boot)
-        };
-        assert_eq!(seen(&["other"]), [Seen::No, Seen::No]);
-        assert_eq!(seen(&["[1.0] Page cache invalidation"]), [Seen::Yes, Seen::No]);
-        assert_eq!(seen(&["[2.0] Page cache invalidation"]), [Seen::Yes, Seen::No]);
-        assert_eq!(seen(&[]), [Seen::Muted, Seen::No]);
-    }
-}
+mod tests;

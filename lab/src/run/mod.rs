@@ -16,6 +16,7 @@ mod judge;
 mod process;
 pub(crate) mod progress;
 mod table;
+mod traffic;
 
 use crate::cli::Run;
 use crate::kernel::{self, Cache, Kernel};

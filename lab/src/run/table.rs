@@ -2,6 +2,7 @@
 
 use super::case::Case;
 use super::document::{Document, KernelResult};
+use super::traffic::Phase;
 use blkstay_engine::journal::Outcome;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table};
@@ -26,11 +27,44 @@ pub fn draw(case: &Case, document: &Document) -> String {
             let _ =
                 writeln!(out, "{}: where the guest stood while the hold did: {}", result.kernel, stuck.place);
         }
+        for reason in &result.forced.reasons {
+            let _ = writeln!(out, "{}: closed {} times: {}", result.kernel, reason.attempts, reason.why);
+        }
+        for (arm, phases) in &result.traffic {
+            let _ = writeln!(out, "{}, {arm} arm: medians of each phase", result.kernel);
+            let _ = writeln!(out, "{}", traffic(phases));
+        }
         for note in &result.notes {
             let _ = writeln!(out, "{}: {note}", result.kernel);
         }
     }
     out
+}
+
+/// What each phase cost.
+fn traffic(phases: &[Phase]) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    table.set_header([
+        "phase",
+        "writes",
+        "KiB written",
+        "flushes",
+        "reads",
+        "pages dirtied",
+        "ms",
+        "least to most",
+    ]);
+    for phase in phases {
+        let counts = &phase.counts;
+        let figures =
+            [counts.writes, counts.written_bytes / 1024, counts.flushes, counts.reads, counts.dirtied_pages];
+        let figures = figures.iter().map(|figure| Cell::new(figure).set_alignment(CellAlignment::Right));
+        let [least, most] = phase.ms_range;
+        let times = [Cell::new(format!("{:.1}", phase.ms)), Cell::new(format!("{least:.1} to {most:.1}"))];
+        table.add_row(std::iter::once(Cell::new(&phase.phase)).chain(figures).chain(times));
+    }
+    table
 }
 
 fn row(result: &KernelResult) -> Vec<Cell> {
@@ -77,7 +111,11 @@ fn control(result: &KernelResult) -> String {
         1 => "1 symptom".to_owned(),
         n => format!("{n} symptoms"),
     };
-    format!("{} of {} reached, {symptoms}", control.reached, control.attempts)
+    let bypassed = match control.bypassed {
+        0 => String::new(),
+        n => format!(", {n} by-passed"),
+    };
+    format!("{} of {} reached{bypassed}, {symptoms}", control.reached, control.attempts)
 }
 
 fn signs(result: &KernelResult) -> String {
@@ -93,7 +131,8 @@ fn meaning(verdict: Outcome) -> &'static str {
     match verdict {
         Outcome::Open => "the order was forced and the symptom appeared",
         Outcome::Closed => {
-            "the guest would not go on while the hold stood, though it does without: a fix is at work"
+            "the guest would not go on while the hold stood, though it does without, or it had nothing to race \
+             with: a fix is at work"
         }
         Outcome::Survived => "the order was forced and there was no symptom",
         Outcome::Missed => "a point was never reached, so the case says nothing about this kernel",

@@ -101,13 +101,59 @@ struct Case {
     /// File name of the guest's script, in guest-scripts/ or beside the policy.
     guest: ScriptName,
     /// Whether the script waits for `attempt.stalled` and reports as `stuck` where the guest stands.
-    witness: Option<Given<bool>>,
+    witness: Option<Witness>,
+    /// Points that are direct writes, each with the event by which the guest tells that it has seen it complete.
+    direct: Option<Named<String>>,
+    /// What the script finds in its environment.
+    variables: Option<Named<Variable>>,
+    /// Events of the guest that divide an attempt: what the disk does between one and the next is counted.
+    phases: Option<Vec<String>>,
     /// How long an attempt may take, beside its holds, before the guest counts as lost; default 60 s.
     limit: Option<Given<SomeTime>>,
     /// How the disk is made.
     image: Image,
     /// What QEMU is told of the disk.
     device: Option<Device>,
+}
+
+/// Whether there is a witness, and where it must see the guest stand.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Witness {
+    /// Whether there is one; the guest may sleep anywhere.
+    Is(Given<bool>),
+    /// The processes that `stuck` may name.
+    Processes(Named<WitnessPlace>),
+}
+
+/// Where a process has to sleep.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum WitnessPlace {
+    /// The innermost kernel function is one of these.
+    Functions(Vec<String>),
+    /// The same, and what it means.
+    Meant(WitnessMeant),
+}
+
+/// Where a process has to sleep, and what that means.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct WitnessMeant {
+    /// The innermost kernel function is one of these.
+    r#in: Vec<String>,
+    /// What it means, for people.
+    means: Option<String>,
+}
+
+/// The value of a variable.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Variable {
+    /// A line of text.
+    Text(String),
+    /// A whole number.
+    Number(i64),
 }
 
 /// How the disk of a case is made.

@@ -1,9 +1,10 @@
 //! `[case]`: how a policy is run in a guest.
 
 use super::place::DISK_BYTES_MAX;
+use super::witness;
 use crate::diagnostic::Diagnostic;
 use crate::policy::quantity::{parse_bytes, parse_some_time};
-use crate::policy::table::{Mistakes, Table, one_of, quantity, string};
+use crate::policy::table::{Mistakes, Table, names, one_of, quantity, string};
 use crate::policy::tree::{Node, Value};
 use crate::policy::{Case, CaseDevice, ImageRecipe, LIMIT_NS_DEFAULT, grammar};
 
@@ -17,7 +18,9 @@ pub fn read(node: &Node, mistakes: &mut Mistakes) -> Option<Case> {
     let table = Table::of("[case]", grammar::CASE, node, mistakes)?;
     let about = table.need_str("about", mistakes);
     let guest = table.need_str("guest", mistakes);
-    let witness = table.get_bool("witness", mistakes).unwrap_or(false);
+    let (witness, waits) =
+        table.get("witness").map_or((false, Vec::new()), |node| witness::read(node, mistakes));
+    let variables = table.get("variables").map(|node| read_variables(node, mistakes)).unwrap_or_default();
     let limit_ns = table.get_quantity("limit", parse_some_time, mistakes).unwrap_or(LIMIT_NS_DEFAULT);
     let image = table.need("image", mistakes);
     let device = table.get("device").and_then(|node| read_device(node, mistakes)).unwrap_or_default();
@@ -32,7 +35,33 @@ pub fn read(node: &Node, mistakes: &mut Mistakes) -> Option<Case> {
         );
     }
     let image = image.and_then(|node| read_image(node, mistakes))?;
-    Some(Case { about: about?.to_owned(), guest: guest?.to_owned(), witness, limit_ns, image, device })
+    // What names points and events is read where these are known.
+    let (direct, phases) = Default::default();
+    let (about, guest) = (about?.to_owned(), guest?.to_owned());
+    Some(Case { about, guest, witness, waits, direct, variables, phases, limit_ns, image, device })
+}
+
+/// What the script finds in its environment: names as shells have them.
+fn read_variables(node: &Node, mistakes: &mut Mistakes) -> Vec<(String, String)> {
+    let mut variables = Vec::new();
+    for entry in names("[case.variables]", node, mistakes).unwrap_or_default() {
+        let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        if !entry.name.chars().all(is_name) || entry.name.starts_with(|c: char| c.is_ascii_digit()) {
+            let message = format!("`{}` is no name of a variable: use A to Z, 0 to 9 and _", entry.name);
+            mistakes.push(Diagnostic::error(entry.at.clone(), message));
+        }
+        match &entry.node.value {
+            Value::String(text) if !text.contains(['\n', '\0']) => {
+                variables.push((entry.name.clone(), text.clone()));
+            }
+            Value::Integer(number) => variables.push((entry.name.clone(), number.to_string())),
+            _ => {
+                let message = format!("variable `{}` must be a line of text or a whole number", entry.name);
+                mistakes.push(Diagnostic::error(entry.node.at.clone(), message));
+            }
+        }
+    }
+    variables
 }
 
 fn read_image(node: &Node, mistakes: &mut Mistakes) -> Option<ImageRecipe> {
@@ -56,7 +85,7 @@ fn read_size(node: &Node, mistakes: &mut Mistakes) -> Option<u64> {
     good.then_some(size_bytes)
 }
 
-fn read_strings(what: &str, node: &Node, mistakes: &mut Mistakes) -> Option<Vec<String>> {
+pub(super) fn read_strings(what: &str, node: &Node, mistakes: &mut Mistakes) -> Option<Vec<String>> {
     let Value::Array(items) = &node.value else {
         mistakes.push(Diagnostic::error(node.at.clone(), format!("`{what}` must be a list of strings")));
         return None;

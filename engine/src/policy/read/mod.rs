@@ -17,6 +17,7 @@ mod rule;
 mod sign;
 mod sound;
 mod wait;
+mod witness;
 
 use self::filter::Subject;
 use self::load::Loaded;
@@ -138,6 +139,12 @@ impl<'n> Reader<'n> {
         let before = self.mistakes.len();
         policy.case = parts.case.and_then(|node| case::read(node, &mut self.mistakes));
         sound.is_case = policy.case.is_some() == parts.case.is_some() && self.mistakes.len() == before;
+        if let (Some(node), Some(case)) = (parts.case, &mut policy.case) {
+            let before = self.mistakes.len();
+            case.direct = self.direct(node);
+            case.phases = self.phases(node);
+            sound.is_case &= self.mistakes.len() == before;
+        }
         for entry in &parts.places {
             let before = self.mistakes.len();
             policy.places.push(place::read(entry, &mut self.mistakes));

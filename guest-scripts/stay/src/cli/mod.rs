@@ -6,6 +6,7 @@ mod words;
 use crate::failure::Failure;
 use crate::io::background::Job;
 use crate::io::direct::Transfer;
+use crate::io::load::Load;
 use blkstay_engine::control::Command;
 use std::path::PathBuf;
 use verb::{HELP, VERBS, Verb};
@@ -64,7 +65,20 @@ pub enum Request {
     /// Tell whether direct I/O on a file is direct.
     DirectIo(PathBuf),
     /// Tell where a process is blocked.
-    Blocked(u32),
+    Blocked(Sleeper),
+    /// Tell what the page cache has of a range.
+    Cached {
+        /// The file.
+        file: PathBuf,
+        /// First byte.
+        offset: u64,
+        /// Number of bytes.
+        length: u64,
+    },
+    /// Make a file one without extents.
+    RemoveExtents(PathBuf),
+    /// Write many times.
+    Load(Load),
     /// Wait until a path exists.
     Appear {
         /// The path.
@@ -72,6 +86,15 @@ pub enum Request {
         /// How long.
         seconds: u64,
     },
+}
+
+/// Which process.
+#[derive(Debug, PartialEq)]
+pub enum Sleeper {
+    /// By its number.
+    Process(u32),
+    /// The one that has this background I/O in hand.
+    Job(String),
 }
 
 /// Which file to flush.

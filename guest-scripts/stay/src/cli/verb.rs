@@ -1,10 +1,11 @@
 //! The commands: their usage, their help, and what their words mean.
 
 use super::words::{Opt, Words};
-use super::{Flushed, Request};
+use super::{Flushed, Request, Sleeper};
 use crate::failure::Failure;
 use crate::io::background::{Job, Return};
 use crate::io::direct::{Direction, Transfer};
+use crate::io::load::{DEPTH_MAX, Load};
 use crate::size;
 use blkstay_engine::control::{Command, ExprText};
 
@@ -171,10 +172,48 @@ pub const VERBS: &[Verb] = &[
     },
     Verb {
         name: "blocked",
-        usage: "PID",
-        about: "Print a process's state and the top of its kernel stack.",
+        usage: "PID | A",
+        about: "Print the state of a process, or of the one that has the background I/O named A in hand, and the top of \
+                its kernel stack.",
         options: &[HELP_FLAG],
-        build: |words| Ok(Request::Blocked(words.next_number("PID")?)),
+        build: |words| {
+            let word = words.next_text("PID")?;
+            Ok(Request::Blocked(word.parse().map_or(Sleeper::Job(word), Sleeper::Process)))
+        },
+    },
+    Verb {
+        name: "cached",
+        usage: "FILE OFFSET LEN",
+        about: "Print what the page cache has of a range: `cached 1 dirty 1 writeback 0 of 1 pages`, or `unknown` \
+                before Linux 6.5.",
+        options: &[HELP_FLAG],
+        build: |words| {
+            let file = words.next("FILE")?.into();
+            Ok(Request::Cached { file, offset: bytes(words, "OFFSET")?, length: bytes(words, "LEN")? })
+        },
+    },
+    Verb {
+        name: "load",
+        usage: "--times N [--step BYTES] [--depth N] [--fill TEXT] [--create] [--buffered] FILE OFFSET LEN",
+        about: "Write N times with O_DIRECT and Linux AIO, each LEN bytes, BYTES (LEN) further on, `depth` (1) of them in \
+                flight; print `ok N` with the sum of bytes.",
+        options: &[
+            HELP_FLAG,
+            Opt::Value("times"),
+            Opt::Value("step"),
+            Opt::Value("depth"),
+            Opt::Value("fill"),
+            Opt::Flag("create"),
+            Opt::Flag("buffered"),
+        ],
+        build: load,
+    },
+    Verb {
+        name: "remove-extents",
+        usage: "FILE",
+        about: "Make ext4 map a file by blocks, as ext3 did; only for one extent within the first twelve blocks.",
+        options: &[HELP_FLAG],
+        build: |words| Ok(Request::RemoveExtents(words.next("FILE")?.into())),
     },
     Verb {
         name: "appear",
@@ -233,8 +272,32 @@ fn place(words: &mut Words, has_length: bool) -> Result<Request, Failure> {
     })
 }
 
+fn load(words: &mut Words) -> Result<Request, Failure> {
+    let times: Option<u64> = words.number("times")?;
+    let step = words.option("step")?.map(|text| size::parse(&text)).transpose();
+    let step = step.map_err(|why| Failure::Usage(format!("--step: {why}")))?;
+    let depth = words.number("depth")?.unwrap_or(1);
+    if !(1..=DEPTH_MAX).contains(&depth) {
+        return Err(Failure::Usage(format!("--depth is {depth}; it must be between 1 and {DEPTH_MAX}")));
+    }
+    let times = times.ok_or_else(|| Failure::Usage("--times is missing".to_owned()))?;
+    let transfer = range(words, Direction::Write)?;
+    let step = step.unwrap_or(transfer.length);
+    Ok(Request::Load(Load { transfer, times, step, depth }))
+}
+
 fn transfer(words: &mut Words, direction: Direction) -> Result<Request, Failure> {
     let job = job(words)?;
+    let transfer = range(words, direction)?;
+    match (job, words.flag("fsync")) {
+        (None, and_fsync) => Ok(Request::Transfer { transfer, and_fsync }),
+        (Some(job), false) => Ok(Request::Start { transfer, job }),
+        (Some(_), true) => Err(Failure::Usage("--fsync is for I/O that is waited for".to_owned())),
+    }
+}
+
+/// What to read or write, without how.
+fn range(words: &mut Words, direction: Direction) -> Result<Transfer, Failure> {
     let fill = words.option("fill")?;
     if fill.as_deref() == Some("") {
         return Err(Failure::Usage("--fill needs at least one character".to_owned()));
@@ -252,11 +315,7 @@ fn transfer(words: &mut Words, direction: Direction) -> Result<Request, Failure>
     if direction == Direction::Read && (has_fill || transfer.may_create) {
         return Err(Failure::Usage("--fill and --create are for writing".to_owned()));
     }
-    match (job, words.flag("fsync")) {
-        (None, and_fsync) => Ok(Request::Transfer { transfer, and_fsync }),
-        (Some(job), false) => Ok(Request::Start { transfer, job }),
-        (Some(_), true) => Err(Failure::Usage("--fsync is for I/O that is waited for".to_owned())),
-    }
+    Ok(transfer)
 }
 
 fn job(words: &mut Words) -> Result<Option<Job>, Failure> {

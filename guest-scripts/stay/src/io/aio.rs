@@ -39,9 +39,16 @@ struct IoEvent {
 
 impl Iocb {
     /// A request for `length` bytes at `address`. Making it is safe; submitting it is not.
-    pub fn new(direction: Direction, file: &File, address: *mut u8, length: usize, offset: u64) -> Self {
+    pub fn new(
+        direction: Direction,
+        file: &File,
+        address: *mut u8,
+        length: usize,
+        offset: u64,
+        tag: u64,
+    ) -> Self {
         Iocb {
-            data: 0,
+            data: tag,
             key: 0,
             rw_flags: 0,
             opcode: match direction {
@@ -60,15 +67,15 @@ impl Iocb {
     }
 }
 
-/// A context for one request.
+/// A context for some requests in flight.
 pub struct Context(libc::c_ulong);
 
 impl Context {
     /// Sets one up.
-    pub fn new() -> nix::Result<Self> {
+    pub fn new(requests: u32) -> nix::Result<Self> {
         let mut context: libc::c_ulong = 0;
         // SAFETY: the kernel writes the context's number, which lives through the call.
-        Errno::result(unsafe { libc::syscall(libc::SYS_io_setup, 1, &raw mut context) })?;
+        Errno::result(unsafe { libc::syscall(libc::SYS_io_setup, requests, &raw mut context) })?;
         Ok(Context(context))
     }
 
@@ -87,6 +94,11 @@ impl Context {
 
     /// Waits for the submitted request.
     pub fn wait(&self) -> Outcome {
+        self.wait_for_any()?.1
+    }
+
+    /// Waits for one of the submitted requests: its tag, and what came of it.
+    pub fn wait_for_any(&self) -> nix::Result<(u64, Outcome)> {
         let mut event = IoEvent::default();
         let no_limit = std::ptr::null::<libc::timespec>();
         loop {
@@ -100,7 +112,8 @@ impl Context {
                 Err(errno) => return Err(errno),
             }
         }
-        u64::try_from(event.result).map_err(|_| Errno::from_raw(event.result.unsigned_abs() as i32))
+        let outcome = u64::try_from(event.result);
+        Ok((event.data, outcome.map_err(|_| Errno::from_raw(event.result.unsigned_abs() as i32))))
     }
 }
 

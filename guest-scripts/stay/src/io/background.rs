@@ -45,6 +45,8 @@ pub fn start(job: Job, transfer: Prepared) -> Result<(), Failure> {
     let (mut submission, submitted) = io::pipe().map_err(|error| Failure::of("cannot make a pipe", error))?;
     if detach::into_background(detach::Streams::Close)? == Side::Background {
         drop(submission);
+        // For `stay blocked` alone; without it the transfer goes on all the same.
+        let _written = fs::write(pid_of(&path), std::process::id().to_string());
         let result = run(transfer, submitted);
         let told = job.event.map_or(Ok(()), emit);
         // Nobody is left to tell if this fails: whoever reaps sees that there is no result.
@@ -80,6 +82,18 @@ pub fn reap(name: &str) -> Result<String, Failure> {
     }
 }
 
+/// The process that has a transfer in hand, by its name.
+pub fn process(name: &str) -> Result<u32, Failure> {
+    let text = fs::read_to_string(pid_of(&socket_of(name)?)).ok();
+    let pid = text.and_then(|text| text.parse().ok());
+    pid.ok_or_else(|| Failure::Refused(format!("{name}: no such I/O")))
+}
+
+/// Beside a transfer's socket; no transfer's name has a dot.
+fn pid_of(socket: &Path) -> PathBuf {
+    socket.with_extension("pid")
+}
+
 fn socket_of(name: &str) -> Result<PathBuf, Failure> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if name.is_empty() || !name.bytes().all(is_plain) {
@@ -111,7 +125,7 @@ fn run(mut transfer: Prepared, submitted: PipeWriter) -> String {
 }
 
 fn perform(transfer: &mut Prepared, submitted: PipeWriter) -> Outcome {
-    let context = Context::new()?;
+    let context = Context::new(1)?;
     let mut request = transfer.iocb();
     // SAFETY: `transfer`, which owns the buffer, is not touched again in here and outlives the wait.
     unsafe { context.submit(&mut request) }?;
@@ -136,6 +150,7 @@ fn hand_over(
             break stream;
         }
     };
+    let _gone = fs::remove_file(pid_of(path));
     fs::remove_file(path)?;
     match told {
         Ok(()) => writeln!(stream, "{result}"),

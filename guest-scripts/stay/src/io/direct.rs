@@ -102,9 +102,14 @@ impl Prepared {
 
     /// The control block that asks the kernel to do it asynchronously.
     pub fn iocb(&mut self) -> Iocb {
-        let (direction, offset, length) = (self.direction, self.offset, self.length);
+        self.iocb_at(self.offset, 0)
+    }
+
+    /// The same for another place in the file; its completion has the tag.
+    pub fn iocb_at(&mut self, offset: u64, tag: u64) -> Iocb {
+        let (direction, length) = (self.direction, self.length);
         let address = self.buffer().as_mut_ptr();
-        Iocb::new(direction, &self.file, address, length, offset)
+        Iocb::new(direction, &self.file, address, length, offset, tag)
     }
 
     fn buffer(&mut self) -> &mut [u8] {

@@ -5,3 +5,4 @@ pub mod background;
 pub mod direct;
 pub mod errno;
 pub mod flush;
+pub mod load;

@@ -1,0 +1,72 @@
+# What the scripts of races between direct writes to a file of ext4 share: `. /lib/ext4-dio.sh`.
+#
+# A is written asynchronously and directly. B is written directly, too, from a hole on, so that it is redone through the
+# page cache if the file has no extents. From the policy: BLOCK, bytes in a block; SUBMIT, `background` or `async` (the
+# script goes on when A's submission has returned). Ranges are given as first block and bytes.
+
+FILE=/mnt/victim
+
+# Without these options the kernel zeroes inode tables and reads bitmaps some time later.
+mount_fs() {
+    mount -t ext4 -o noinit_itable,no_prefetch_block_bitmaps /dev/vda /mnt
+}
+
+mount_with_file() {
+    mount_fs && : >$FILE && stay report direct-io "$(stay direct-io $FILE)"
+}
+
+# allocate FIRST BLOCKS: gives blocks a place on the disk.
+allocate() {
+    stay write --buffered --fsync $FILE $(($1 * BLOCK)) $(($2 * BLOCK)) >/dev/null
+}
+
+# keep_open: descriptor 3 is open before anything goes wrong.
+keep_open() {
+    exec 3<$FILE
+}
+
+# bind PLACE BLOCK
+bind() {
+    stay place "$1" $FILE $(($2 * BLOCK)) "$BLOCK" >/dev/null
+}
+
+# watch: lets the witness wait, without the file, which would keep the next attempt from unmounting.
+watch() {
+    rm -f /run/b.pid
+    witness 3<&- 2>/dev/null &
+}
+
+# Says where B stands when something has stood for long, or A while B has not begun: what a verdict of "closed" rests
+# on. Where nothing does, the attempt's end ends the waiting.
+witness() {
+    stay await attempt.stalled || return
+    if read -r pid </run/b.pid; then
+        stay report stuck "B $(stay blocked "$pid" || echo none: it is through)"
+    else
+        stay report stuck "A $(stay blocked A || echo none: it is through)"
+    fi
+}
+
+# start_a BLOCK: returns when A is in flight. A kernel that sends it through the page cache finishes it without the disk,
+# and what the page cache has of it then tells so.
+start_a() {
+    stay write --name A "--$SUBMIT" --emit a-reaped --fill A $FILE $(($1 * BLOCK)) "$BLOCK" || return
+    stay await --any A.done guest.a-reaped || return
+    stay report A-pages "$(stay cached $FILE $(($1 * BLOCK)) "$BLOCK")"
+}
+
+# start_b BLOCK BYTES: sets b, its process.
+start_b() {
+    stay emit b-begins || return
+    stay write --fsync --fill B $FILE $(($1 * BLOCK)) "$2" >/run/b &
+    b=$!
+    echo $b >/run/b.pid
+}
+
+# The end of both, and what the file says about errors.
+finish() {
+    a_write=$(stay reap A)
+    wait $b
+    { read -r b_write; read -r b_fsync; } </run/b
+    stay report a-write "$a_write" b-write "$b_write" fsync-b "$b_fsync" fsync-earlier "$(stay fsync --fd 3)"
+}
