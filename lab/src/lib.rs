@@ -9,6 +9,7 @@ pub mod log;
 pub mod manual;
 mod out;
 pub mod policy;
+pub mod report;
 pub mod run;
 pub mod schema;
 mod tie;
