@@ -8,8 +8,8 @@ use super::words;
 use blkstay_engine::journal::{Cause, Source};
 use blkstay_engine::request::{Nanos, Status};
 
-/// Least width of the time axis.
-const AXIS_WIDTH: f64 = 620.0;
+/// Width that a drawing has if it does not need more.
+const WIDTH: f64 = 735.0;
 
 /// Free space left of the first moment and above and below what a lane shows.
 pub const MARGIN: f64 = 10.0;
@@ -27,7 +27,7 @@ const MARKS: f64 = 14.0;
 pub const AXIS: f64 = 22.0;
 
 /// Characters of what the guest or its kernel said that are in the picture.
-const SAID_MAX: usize = 46;
+const SAID_MAX: usize = 52;
 
 /// A timeline.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub struct Drawing {
     pub width: f64,
     /// Its height, axis included.
     pub height: f64,
+    /// Width of the axis in it.
+    axis_width: f64,
     /// From top to bottom.
     pub lanes: Vec<Lane>,
     /// From what happened to what went on because of it.
@@ -102,8 +104,8 @@ pub struct Mark {
 pub struct Arrow {
     /// From where.
     pub from: (f64, f64),
-    /// To where.
-    pub to: (f64, f64),
+    /// To where: the tips, all straight above or below each other.
+    pub to: Vec<(f64, f64)>,
     /// In words.
     pub title: String,
 }
@@ -120,8 +122,15 @@ pub struct Tick {
 impl Drawing {
     /// Draws a scene.
     pub fn new(scene: &Scene) -> Drawing {
-        let axis = Axis::new(&scene.moments(), AXIS_WIDTH);
-        let pen = Pen { scene, axis: &axis };
+        let least = Drawing::on(scene, &Axis::new(&scene.moments(), 0.0));
+        // What the last labels need beside the axis is known only when it is drawn.
+        let beside = least.width - least.axis_width;
+        Drawing::on(scene, &Axis::new(&scene.moments(), WIDTH - beside))
+    }
+
+    /// Draws it on an axis.
+    fn on(scene: &Scene, axis: &Axis) -> Drawing {
+        let pen = Pen { scene, axis };
         let mut lanes = vec![pen.guest(), pen.kernel_log()];
         lanes.extend(scene.lanes.iter().map(|group| pen.requests(group)));
         lanes.retain(|lane| !lane.sub.is_empty() || !lane.marks.is_empty());
@@ -134,7 +143,7 @@ impl Drawing {
         let labels = lanes.iter().flat_map(|lane| lane.flags.iter().map(Flag::right));
         let width = labels.fold(MARGIN + axis.width() + 24.0, f64::max) + MARGIN;
         let (ticks, breaks) = pen.ticks();
-        Drawing { width, height: y + AXIS, lanes, arrows, ticks, breaks }
+        Drawing { width, height: y + AXIS, axis_width: axis.width(), lanes, arrows, ticks, breaks }
     }
 }
 
@@ -199,7 +208,7 @@ impl Pen<'_> {
         let lines: Vec<&Heard> = lines.collect();
         for heard in lines.iter().take(LINES_MAX) {
             let class = if heard.sign { "sign" } else { "log" };
-            self.hear(&mut lane, heard, class, &words_of(&heard.said.what));
+            self.hear(&mut lane, heard, class, &untimed(&words_of(&heard.said.what)));
         }
         let left = lines.len().saturating_sub(LINES_MAX);
         if let Some(next) = lines.get(LINES_MAX) {
@@ -266,9 +275,15 @@ impl Pen<'_> {
                 lane.bars.push(Bar { x, y, width, height, class, title });
             }
         };
-        if let Some(submitted) = life.submitted_ns {
+        // Of a request that no policy concerns, there is only when it came and went.
+        if let Some(submitted) = life.submitted_ns.or(life.stands.is_empty().then_some(life.arrived_ns)) {
             let to = life.done.map_or(life.end_ns(over), |(t, _)| t);
-            bar(submitted, to, "drive", format!("{} with the drive", words::time(to - submitted)));
+            bar(
+                submitted,
+                to,
+                "drive",
+                format!("{} with the drive", words::time(to.saturating_sub(submitted))),
+            );
         }
         for stand in &life.stands {
             let (to, class) = match &stand.released {
@@ -276,7 +291,7 @@ impl Pen<'_> {
                 Some((t, _)) => (*t, "held"),
                 None => (life.end_ns(over), "held"),
             };
-            bar(stand.from_ns, to, class, stood(stand, over));
+            bar(stand.from_ns, to, class, format!("{} at its gate {}", stood(stand, over), stand.gate));
         }
     }
 
@@ -301,15 +316,27 @@ impl Pen<'_> {
         }
         for (why, count, stand) in told {
             let length = match &stand.released {
-                Some((t, _)) if count == 1 => format!("{} ", words::time(t - stand.from_ns)),
-                _ if count > 1 => format!("{count} "),
-                _ => String::new(),
+                Some((t, _)) => words::time(t - stand.from_ns),
+                None => String::new(),
             };
             let expired =
                 matches!(stand.released, Some((_, Cause::Watchdog { .. } | Cause::WatchdogOf { .. })));
             let class = if expired { "expired" } else { "held" };
-            lane.flags.push(Flag::new(self.x(stand.from_ns), format!("held {length}{why}"), class));
+            let short =
+                if count > 1 { format!("{count} held") } else { format!("held {length}").trim().to_owned() };
+            let mut flag = Flag::new(self.x(stand.from_ns), format!("{short} {why}"), class);
+            // An arrow through it would say the same, and hide it.
+            if self.released().any(|x| flag.left() - 6.0 < x && x < flag.right() + 6.0) && !expired {
+                flag.text = short;
+            }
+            lane.flags.push(flag);
         }
+    }
+
+    /// Where arrows end.
+    fn released(&self) -> impl Iterator<Item = f64> {
+        let released = self.scene.stands().filter_map(|(_, stand)| stand.released.as_ref());
+        released.filter(|(_, cause)| matches!(cause, Cause::Until { .. })).map(|(t, _)| self.x(*t))
     }
 
     /// From each event to what went on because of it.
@@ -324,8 +351,19 @@ impl Pen<'_> {
                 Origin::Said(said) => self.mark_of(lanes, said),
             };
             let Some(from) = from.filter(|from| (from.1 - to.1).abs() > 1.0) else { continue };
-            let title = format!("{} goes on: {}", life.request.id, words::cause(cause));
-            arrows.push(Arrow { from, to, title });
+            let edge = if from.1 < to.1 { -BAR.0 / 2.0 } else { BAR.0 / 2.0 };
+            let to = (to.0, to.1 + edge);
+            match arrows
+                .iter_mut()
+                .find(|arrow| arrow.from == from && arrow.to.iter().all(|tip| tip.0 == to.0))
+            {
+                Some(arrow) => arrow.to.push(to),
+                None => {
+                    let who = life.point.clone().unwrap_or_else(|| life.request.id.to_string());
+                    let title = format!("{} lets {who} go on", words::cause(cause));
+                    arrows.push(Arrow { from, to: vec![to], title });
+                }
+            }
         }
         arrows
     }
@@ -349,12 +387,20 @@ impl Pen<'_> {
         let mut ticks: Vec<Tick> = Vec::new();
         for (t, matters) in self.scene.moments() {
             let tick = Tick { x: self.x(t), text: self.since(t) };
-            if matters && free(&tick, &ticks) && free(&tick, &breaks) {
+            let again = ticks.last().is_some_and(|last| last.text == tick.text);
+            if matters && !again && free(&tick, &ticks) && free(&tick, &breaks) {
                 ticks.push(tick);
             }
         }
         (ticks, breaks)
     }
+}
+
+/// A line of a kernel log without its time and its padding.
+fn untimed(line: &str) -> String {
+    let time = line.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let is_time = |time: &str| time.trim().parse::<f64>().is_ok();
+    words::plain(time.filter(|(time, _)| is_time(time)).map_or(line, |(_, rest)| rest))
 }
 
 /// Where a request is drawn at that place of the axis.
@@ -374,6 +420,7 @@ fn why(stand: &Stand) -> String {
     };
     match (&stand.until, &stand.released) {
         (Some(until), Some((_, Cause::Until { .. }))) => format!("until {until}"),
+        (Some(until), Some((_, Cause::Watchdog { .. }))) => format!("for {until}, ended by its watchdog"),
         (Some(until), Some((_, cause))) => format!("for {until}, ended by {}", words::cause(cause)),
         (Some(until), None) => format!("for {until}"),
         (None, Some((_, cause))) => format!("{}: {}", rule(), words::cause(cause)),
@@ -381,10 +428,10 @@ fn why(stand: &Stand) -> String {
     }
 }
 
-/// How long it stood where, what for, and why that ended.
+/// How long it stood, what for, and why that ended.
 pub fn stood(stand: &Stand, over: Nanos) -> String {
     let to = stand.released.as_ref().map_or(over, |(t, _)| *t);
-    format!("held at {} for {}, {}", stand.gate, words::time(to.saturating_sub(stand.from_ns)), why(stand))
+    format!("held {} {}", words::time(to.saturating_sub(stand.from_ns)), why(stand))
 }
 
 /// How it ended, in a word or two.

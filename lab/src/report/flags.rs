@@ -48,8 +48,9 @@ pub fn width(text: &str) -> f64 {
 }
 
 /// Gives each flag a row, and says how many rows there are. The rightmost is lowest: a pole has only labels of poles
-/// to its right beside it.
+/// to its right beside it. Of flags on one pole, the first is at the top.
 pub fn place(flags: &mut [Flag]) -> usize {
+    flags.reverse();
     flags.sort_by(|one, other| other.x.total_cmp(&one.x));
     for index in 0..flags.len() {
         let (placed, rest) = flags.split_at_mut(index);

@@ -2,10 +2,14 @@
 
 use super::drawing::{AXIS, Arrow, Drawing, Lane, Tick};
 use super::flags::ROW;
+use super::words;
 use maud::{Markup, html};
 
 /// Width of the lanes' names.
 const NAMES: f64 = 112.0;
+
+/// As wide as any page: what a lane stands on goes on to its end.
+const WIDE: f64 = 4000.0;
 
 /// Height of a break's zigzag.
 const TOOTH: f64 = 6.0;
@@ -20,12 +24,13 @@ pub fn write(drawing: &Drawing, id: &str, title: &str, about: &str) -> Markup {
                 @for (index, lane) in drawing.lanes.iter().enumerate() { (name(lane, index, NAMES)) }
             }
             div.scroll tabindex="0" role="group" aria-label=(title) {
-                svg width=(px(drawing.width)) height=(px(drawing.height)) role="img"
+                svg.lanes style={ "min-width:" (px(drawing.width)) "px" } height=(px(drawing.height)) role="img"
+                    preserveAspectRatio="xMinYMin"
                     viewBox={ "0 0 " (px(drawing.width)) " " (px(drawing.height)) }
                     aria-labelledby={ (id) "-t " (id) "-d" } {
                     title id={ (id) "-t" } { (title) }
                     desc id={ (id) "-d" } { (about) }
-                    @for (index, lane) in drawing.lanes.iter().enumerate() { (ground(lane, index, drawing.width)) }
+                    @for (index, lane) in drawing.lanes.iter().enumerate() { (ground(lane, index, WIDE)) }
                     @for tick in &drawing.ticks {
                         line.grid x1=(px(tick.x)) x2=(px(tick.x)) y1="0" y2=(px(bottom)) {}
                     }
@@ -33,7 +38,7 @@ pub fn write(drawing: &Drawing, id: &str, title: &str, about: &str) -> Markup {
                     @for tick in &drawing.breaks { (broken(tick, bottom)) }
                     @for arrow in &drawing.arrows { (pointing(arrow)) }
                     @for lane in &drawing.lanes { (labels(lane)) }
-                    line.axis x1="0" x2=(px(drawing.width)) y1=(px(bottom)) y2=(px(bottom)) {}
+                    line.axis x1="0" x2=(WIDE) y1=(px(bottom)) y2=(px(bottom)) {}
                     @for tick in &drawing.ticks {
                         text.tick x=(px(tick.x)) y=(px(bottom + 15.0)) { (tick.text) }
                     }
@@ -58,13 +63,12 @@ fn ground(lane: &Lane, index: usize, width: f64) -> Markup {
 }
 
 fn name(lane: &Lane, index: usize, width: f64) -> Markup {
-    let base = (lane.base + 11.0).min(lane.top + lane.height - 4.0);
+    let base = (lane.base + 10.0).min(lane.top + lane.height - 4.0).max(lane.top + 20.0);
+    let two = lane.height >= 32.0 && !lane.sub.is_empty();
     html! {
         (ground(lane, index, width))
-        text.name x="8" y=(px(base)) { (super::words::short(&lane.name, 15)) }
-        @if lane.height >= 34.0 && lane.base - lane.top >= ROW {
-            text.sub x="8" y=(px(base - 14.0)) { (super::words::short(&lane.sub, 20)) }
-        }
+        text.name x="8" y=(px(if two { base - 9.0 } else { base - 3.0 })) { (words::short(&lane.name, 15)) }
+        @if two { text.sub x="8" y=(px(base + 3.0)) { (words::short(&lane.sub, 21)) } }
     }
 }
 
@@ -96,23 +100,26 @@ fn labels(lane: &Lane) -> Markup {
 
 /// An arrow that ends in a head, drawn by hand: a marker would need a name that is unique in the page.
 fn pointing(Arrow { from, to, title }: &Arrow) -> Markup {
-    let down = if to.1 > from.1 { 1.0 } else { -1.0 };
-    let tip = to.1 - down * 4.0;
+    let Some(last) =
+        to.iter().max_by(|one, other| (one.1 - from.1).abs().total_cmp(&(other.1 - from.1).abs()))
+    else {
+        return html! {};
+    };
+    let down = if last.1 > from.1 { 1.0 } else { -1.0 };
     let line = format!(
         "M{} {}V{}H{}V{}",
         px(from.0),
         px(from.1),
         px(from.1 + down * 9.0),
-        px(to.0),
-        px(tip - down * 5.0)
+        px(last.0),
+        px(last.1 - down * 5.0)
     );
-    let head = format!("M{} {}l-4.5 {}h9z", px(to.0), px(tip), px(-down * 8.0));
     html! {
         g.arrow {
             title { (title) }
             path.halo d=(line) {}
             path d=(line) {}
-            path.head d=(head) {}
+            @for tip in to { path.head d={ "M" (px(tip.0)) " " (px(tip.1)) "l-4.5 " (px(-down * 8.0)) "h9z" } {} }
             circle cx=(px(from.0)) cy=(px(from.1)) r="2.5" {}
         }
     }
@@ -135,7 +142,7 @@ fn broken(tick: &Tick, bottom: f64) -> Markup {
     let strip = format!("M{} 0H{}V{}H{}z", px(tick.x - 5.0), px(tick.x + 5.0), px(bottom), px(tick.x - 5.0));
     html! {
         g.broken {
-            title { (tick.text) " in which nothing happens" }
+            title { (tick.text) ": nothing happens in that time" }
             path.gap d=(strip) {}
             path.tear d={ "M" (left.trim_start_matches('L')) } {}
             path.tear d={ "M" (right.trim_start_matches('L')) } {}

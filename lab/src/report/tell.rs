@@ -3,7 +3,7 @@
 use super::cell::Cell;
 use super::drawing::stood;
 use super::scene::Scene;
-use super::story::{Attempt, Life, What};
+use super::story::{Attempt, What};
 use super::words;
 use blkstay_engine::event::Gate;
 use blkstay_engine::journal::{Arm, Outcome};
@@ -84,6 +84,10 @@ pub fn facts(scene: &Scene) -> Vec<String> {
         Arm::Control => scene.attempt.report.iter().flat_map(|report| &report.holds).map(unheld).collect(),
         Arm::Forced => held(scene),
     };
+    let told = [Outcome::Reached, Outcome::Open, Outcome::Survived].map(Some);
+    if !told.contains(&scene.attempt.outcome) && !scene.attempt.why.is_empty() {
+        facts.push(scene.attempt.why.clone());
+    }
     for (state, functions) in stuck(scene) {
         let innermost: Vec<&str> = functions.iter().take(2).copied().collect();
         let sleeps = if state == "D" || state == "S" { "sleeps" } else { "stands" };
@@ -93,7 +97,8 @@ pub fn facts(scene: &Scene) -> Vec<String> {
     match (&signs[..], scene.attempt.arm) {
         ([], _) => facts.push("no sign of the symptom".to_owned()),
         (signs, _) => {
-            let signs: Vec<String> = signs.iter().map(|sign| words::short(sign, 110)).collect();
+            let signs: Vec<String> =
+                signs.iter().map(|sign| words::short(&words::plain(sign), 110)).collect();
             facts.push(format!("the symptom: {}", signs.join("; ")));
         }
     }
@@ -103,45 +108,47 @@ pub fn facts(scene: &Scene) -> Vec<String> {
 /// A hold in the control arm, where nothing is held: what came first.
 fn unheld(hold: &HoldReport) -> String {
     let HoldReport { gate, until, reached_ns, true_ns, .. } = hold;
+    let step = match gate.rsplit_once('.') {
+        Some((point, "complete")) => format!("{point} completes"),
+        Some((point, "submit")) => format!("{point} goes to the drive"),
+        _ => format!("{gate} is reached"),
+    };
     match (reached_ns, true_ns) {
         (Some(reached), Some(came)) if came > reached => {
-            format!("{gate} comes {} before {until}", words::time(came - reached))
+            format!("{step} {} before {until}", words::time(came - reached))
         }
-        (Some(reached), Some(came)) => format!("{gate} comes {} after {until}", words::time(reached - came)),
-        (Some(_), None) => format!("{gate} comes, and {until} never"),
-        (None, _) => format!("{gate} never comes"),
+        (Some(reached), Some(came)) => format!("{step} {} after {until}", words::time(reached - came)),
+        (Some(_), None) => format!("{step}, and {until} never comes"),
+        (None, _) => format!("{gate} is never reached"),
     }
 }
 
 /// What was held, equal ones counted.
 fn held(scene: &Scene) -> Vec<String> {
-    let mut told: Vec<(String, Vec<(&Life, u64)>, String)> = Vec::new();
+    let mut told: Vec<(String, u64, String)> = Vec::new();
     for (life, stand) in scene.stands() {
         let name = life.point.clone().unwrap_or_else(|| words::asks(&life.request));
-        let to = stand.released.as_ref().map_or(scene.to_ns, |(t, _)| *t);
-        let key = format!(
-            "{name} {} {:?} {:?}",
-            stand.gate,
-            stand.until,
-            stand.released.as_ref().map(|(_, why)| why)
-        );
-        let one = (life, to.saturating_sub(stand.from_ns));
-        match told.iter_mut().find(|(same, ..)| *same == key) {
-            Some((_, lives, _)) => lives.push(one),
-            None => {
-                let gate = match stand.gate {
-                    Gate::Submit => "before the drive",
-                    Gate::Complete => "before the guest is told",
-                };
-                let words = stood(stand, scene.to_ns)
-                    .replace(&format!("held at {}", stand.gate), &format!("held {gate}"));
-                told.push((key, vec![one], format!("{name} is {words}")));
-            }
+        let why = stand.released.as_ref().map(|(_, why)| why);
+        let same = format!("{name} {} {:?} {:?} {why:?}", stand.gate, stand.rule, stand.until);
+        if let Some((_, count, _)) = told.iter_mut().find(|(one, ..)| *one == same) {
+            *count += 1;
+            continue;
         }
+        let what = match stand.gate {
+            Gate::Submit => "before the drive",
+            Gate::Complete => "its completion",
+        };
+        let stood = stood(stand, scene.to_ns);
+        let rest = stood.strip_prefix("held ").unwrap_or(&stood);
+        let words = match stand.gate {
+            Gate::Submit => format!("{name} is held {what}, {rest}"),
+            Gate::Complete => format!("{name} is done, {what} held {rest}"),
+        };
+        told.push((same, 1, words));
     }
-    let sentence = |(_, lives, first): (String, Vec<(&Life, u64)>, String)| match lives.len() {
+    let sentence = |(_, count, first): (String, u64, String)| match count {
         1 => first,
-        count => format!("{first}; and {} more like it", count - 1),
+        count => format!("{first}; {} more like it", count - 1),
     };
     told.into_iter().map(sentence).collect()
 }

@@ -79,6 +79,11 @@ pub fn short(text: &str, most: usize) -> String {
     }
 }
 
+/// The same without what pads it.
+pub fn plain(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
