@@ -13,9 +13,14 @@ const APART_LITTLE: f64 = 2.5;
 /// What all those little distances may add up to.
 const LITTLE_MAX: f64 = 260.0;
 
-/// Pixels for each tenfold time, and the time at which that begins.
-const DECADE: f64 = 17.0;
+/// What the logarithm is taken of: times of this, and 1.
 const GRAIN_NS: f64 = 20_000.0;
+
+/// Pixels for each tenfold time: as many as fit, between these.
+const DECADE: std::ops::RangeInclusive<f64> = 5.0..=150.0;
+
+/// Steps of looking for them.
+const STEPS: usize = 24;
 
 /// An empty time as long as this breaks the axis, and how wide that is drawn.
 const BREAK_NS: Nanos = 150_000_000;
@@ -42,23 +47,29 @@ pub struct Break {
 }
 
 impl Axis {
-    /// Places moments from 0 on, over `width` pixels or more if they need more; `true`: it matters.
-    pub fn new(moments: &BTreeMap<Nanos, bool>, width: f64) -> Axis {
-        let little = moments.values().filter(|matters| !**matters).count().max(1);
-        let apart_little = APART_LITTLE.min(LITTLE_MAX / little as f64);
-        let gaps = gaps(moments, apart_little);
-        let stretch = stretch(&gaps, width);
-        let mut axis = Axis { knots: Vec::new(), breaks: Vec::new() };
-        let mut x = 0.0;
-        if let Some(first) = moments.keys().next() {
-            axis.knots.push((*first, x));
+    /// Places moments from 0 on, over `width` pixels or more if they need more; `true`: it matters. Each span of
+    /// `wide` gets as many pixels as it says at least.
+    pub fn new(moments: &BTreeMap<Nanos, bool>, wide: &[(Nanos, Nanos, f64)], width: f64) -> Axis {
+        let (mut narrow, mut ample) = DECADE.into_inner();
+        for _ in 0..STEPS {
+            let decade = (narrow + ample) / 2.0;
+            if Axis::of(moments, wide, decade).width() > width { ample = decade } else { narrow = decade }
         }
+        Axis::of(moments, wide, narrow)
+    }
+
+    fn of(moments: &BTreeMap<Nanos, bool>, wide: &[(Nanos, Nanos, f64)], decade: f64) -> Axis {
+        let mut gaps = gaps(moments, decade);
+        wide.iter().for_each(|span| widen(&mut gaps, *span));
+        let first = moments.keys().next().map(|first| (*first, 0.0));
+        let mut axis = Axis { knots: first.into_iter().collect(), breaks: Vec::new() };
+        let mut x = 0.0;
         for gap in gaps {
             let from = x;
-            x += if gap.broken { gap.width } else { gap.width * stretch };
+            x += gap.width;
             axis.knots.push((gap.to, x));
             if gap.broken {
-                axis.breaks.push(Break { from, to: x, ns: gap.ns });
+                axis.breaks.push(Break { from, to: x, ns: gap.to - gap.from });
             }
         }
         axis
@@ -82,36 +93,38 @@ impl Axis {
 }
 
 struct Gap {
+    from: Nanos,
     to: Nanos,
-    ns: Nanos,
     width: f64,
     broken: bool,
 }
 
-fn gaps(moments: &BTreeMap<Nanos, bool>, apart_little: f64) -> Vec<Gap> {
+fn gaps(moments: &BTreeMap<Nanos, bool>, decade: f64) -> Vec<Gap> {
+    let little = moments.values().filter(|matters| !**matters).count().max(1);
+    let apart_little = APART_LITTLE.min(LITTLE_MAX / little as f64);
     let each = moments.iter().zip(moments.iter().skip(1));
     each.map(|((from, matters), (to, also))| {
         let ns = to - from;
         let broken = ns >= BREAK_NS;
-        let least = if *matters && *also {
-            APART
-        } else if *matters || *also {
-            APART / 2.0
-        } else {
-            apart_little
+        let least = match (matters, also) {
+            (true, true) => APART,
+            (false, false) => apart_little,
+            _ => APART / 2.0,
         };
         let width =
-            if broken { BREAK_WIDTH } else { least.max(DECADE * (1.0 + ns as f64 / GRAIN_NS).log10()) };
-        Gap { to: *to, ns, width, broken }
+            if broken { BREAK_WIDTH } else { least.max(decade * (1.0 + ns as f64 / GRAIN_NS).log10()) };
+        Gap { from: *from, to: *to, width, broken }
     })
     .collect()
 }
 
-/// What gaps are to be multiplied by to fill the width; breaks stay as they are.
-fn stretch(gaps: &[Gap], width: f64) -> f64 {
-    let sum = |broken: bool| gaps.iter().filter(|gap| gap.broken == broken).map(|gap| gap.width).sum::<f64>();
-    let (fixed, free) = (sum(true), sum(false));
-    if free > 0.0 { ((width - fixed) / free).max(1.0) } else { 1.0 }
+/// Gives a span its least width, at its longest gap.
+fn widen(gaps: &mut [Gap], (from, to, least): (Nanos, Nanos, f64)) {
+    let within = |gap: &&mut Gap| from <= gap.from && gap.to <= to;
+    let width: f64 = gaps.iter_mut().filter(within).map(|gap| gap.width).sum();
+    if let Some(gap) = gaps.iter_mut().filter(within).max_by_key(|gap| gap.to - gap.from) {
+        gap.width += (least - width).max(0.0);
+    }
 }
 
 #[cfg(test)]
@@ -119,7 +132,7 @@ mod tests {
     use super::*;
 
     fn axis(moments: &[(Nanos, bool)]) -> Axis {
-        Axis::new(&moments.iter().copied().collect(), 0.0)
+        Axis::new(&moments.iter().copied().collect(), &[], 0.0)
     }
 
     #[test]
@@ -142,9 +155,16 @@ mod tests {
     #[test]
     fn it_fills_its_width_without_touching_breaks() {
         let moments = [(0, true), (90_000, true), (6_000_000_000, true), (6_000_040_000, true)];
-        let axis = Axis::new(&moments.into_iter().collect(), 500.0);
-        assert!((axis.width() - 500.0).abs() < 0.01, "{}", axis.width());
+        let axis = Axis::new(&moments.into_iter().collect(), &[], 250.0);
+        assert!((axis.width() - 250.0).abs() < 0.1, "{}", axis.width());
         assert!((axis.breaks[0].to - axis.breaks[0].from - BREAK_WIDTH).abs() < 0.01);
+    }
+
+    #[test]
+    fn a_span_has_room_for_what_is_written_at_it() {
+        let moments = [(0, true), (10, true), (900, false), (950, true)].into_iter().collect();
+        let axis = Axis::new(&moments, &[(10, 950, 90.0)], 0.0);
+        assert!(axis.x(950) - axis.x(10) >= 90.0 && axis.x(10) < 30.0);
     }
 
     #[test]
@@ -153,6 +173,6 @@ mod tests {
         assert_eq!(axis.x(0), axis.x(100));
         assert_eq!(axis.x(900), axis.x(200));
         assert!(axis.x(150) > axis.x(100) && axis.x(150) < axis.x(200));
-        assert_eq!(Axis::new(&BTreeMap::new(), 10.0).x(7), 0.0);
+        assert_eq!(Axis::new(&BTreeMap::new(), &[], 10.0).x(7), 0.0);
     }
 }

@@ -3,12 +3,12 @@
 /// Height of a row of labels, in pixels.
 pub const ROW: f64 = 14.0;
 
-/// Pixels that a character of a label takes at most, on average: labels are set at 11 pixels.
-const CHARACTER: f64 = 6.2;
+/// Pixels that a character of a label takes at most, on average: labels are set at 11 pixels, many of them bold.
+const CHARACTER: f64 = 6.9;
 
 /// Free pixels between two labels, and from a pole to its label.
-const SPACE: f64 = 7.0;
-const FROM_POLE: f64 = 3.0;
+const SPACE: f64 = 5.0;
+const FROM_POLE: f64 = 5.0;
 
 /// A label that is to be placed.
 #[derive(Clone, Debug, Default)]

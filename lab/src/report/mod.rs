@@ -1,7 +1,7 @@
 //! `blkstay report`: what runs have shown, as one page or as text.
 //!
 //! [`input`] finds what runs have left; [`story`] reads a journal, [`scene`] picks what is shown of an attempt;
-//! [`axis`], [`flags`] and [`drawing`] give it its places, [`svg`] and [`page`] write it down, [`text`] does for mails.
+//! [`axis`] and [`flags`] give it its places, [`lanes`] and [`links`] make it a [`drawing`], [`svg`] and [`page`] write it down, [`text`] does for mails.
 //! [`tell`] has what both say.
 
 mod axis;
@@ -9,10 +9,13 @@ mod cell;
 mod drawing;
 mod flags;
 mod input;
+mod lanes;
+mod links;
 mod page;
 mod rate;
 mod result;
 mod scene;
+mod stand;
 mod story;
 mod svg;
 mod tell;

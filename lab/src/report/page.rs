@@ -119,16 +119,18 @@ fn row(cell: &Cell) -> Markup {
                 @if let Some(variant) = cell.variant() { br; small { "variant " (variant.name) } }
             }
             td data-label="verdict" { (badge(cell.verdict())) }
-            td data-label="forced" { (rates(cell, Arm::Forced)) }
+            td data-label="forced" { div { (rates(cell, Arm::Forced)) } }
             td data-label="control" {
-                (rates(cell, Arm::Control))
-                @if control.of > 0 { br; small { "symptom in " (control.words()) } }
+                div {
+                    (rates(cell, Arm::Control))
+                    @if control.of > 0 { br; small { "symptom in " (control.words()) } }
+                }
             }
             td data-label="signs" {
-                @for (index, sign) in tell::signs(cell).iter().enumerate() {
+                div { @for (index, sign) in tell::signs(cell).iter().enumerate() {
                     @if index > 0 { br; }
                     (sign)
-                }
+                } }
             }
         }
     }

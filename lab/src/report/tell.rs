@@ -1,8 +1,8 @@
 //! What the page and the mail say in the same words.
 
 use super::cell::Cell;
-use super::drawing::stood;
 use super::scene::Scene;
+use super::stand::stood;
 use super::story::{Attempt, What};
 use super::words;
 use blkstay_engine::event::Gate;

@@ -1,9 +1,9 @@
 //! The report as plain text, for the body of a mail; and a scene as lines.
 
 use super::cell::Cell;
-use super::drawing::ended;
 use super::input::by_case;
 use super::scene::{Kind, Scene, words_of};
+use super::stand::ended;
 use super::story::{Life, What};
 use super::{tell, words};
 use crate::out::printable;
