@@ -48,6 +48,14 @@ pub enum Command {
     /// be read or has lines that are not a journal's (all others are printed), or a decision differs; 2 the command
     /// line is wrong.
     Log(Log),
+    /// Make one page, or text for a mail, of what runs have shown
+    ///
+    /// The page needs neither network nor script. Of each arm the first attempt that showed what most of them did is
+    /// drawn.
+    ///
+    /// Exit status: 0 written; 1 there is nothing to report on, or it cannot be read or written; 2 the command line is
+    /// wrong.
+    Report(Report),
     /// Steer a running blkstayd over its control socket
     ///
     /// Exit status: 0 it has taken effect, or what was awaited is true; 1 it was refused or nobody listens; 2 the
@@ -223,6 +231,23 @@ pub enum LogFormat {
     Text,
     /// A JSON object a line, with the fields that docs/journal.md describes
     Jsonl,
+}
+
+/// Arguments of `blkstay report`.
+#[derive(Debug, Args)]
+pub struct Report {
+    /// What was given to `blkstay run --keep`, or a kept directory in it; files of results, too: what `blkstay run`
+    /// prints with `--json`
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+
+    /// Write it to this file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Plain text, for the body of a mail, instead of HTML
+    #[arg(long)]
+    pub text: bool,
 }
 
 /// Arguments of `blkstay control`.

@@ -11,6 +11,7 @@ pub mod manual;
 pub mod metrics;
 mod out;
 pub mod policy;
+pub mod report;
 pub mod run;
 pub mod schema;
 mod tie;

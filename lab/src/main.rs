@@ -1,7 +1,7 @@
 //! `blkstay`: checks policies, runs cases in guests, judges verdicts.
 
 use blkstay_lab::cli::{Cli, Command};
-use blkstay_lab::{check, control, kernel, log, manual, metrics, run, schema, top};
+use blkstay_lab::{check, control, kernel, log, manual, metrics, report, run, schema, top};
 use clap::Parser;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Kernel { command } => kernel::command::kernel(command),
         Command::Log(args) => log::log(args),
+        Command::Report(args) => report::report(args),
         Command::Control(args) => control::control(args),
         Command::Top(args) => top::top(args),
         Command::Metrics { socket } => metrics::metrics(socket),

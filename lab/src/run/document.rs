@@ -296,3 +296,14 @@ pub fn write_attempts(keep: &Path, run: &Experiment) -> Result<()> {
     let path = keep.join("attempts.jsonl");
     std::fs::write(&path, lines).with_context(|| format!("{}: cannot write it", path.display()))
 }
+
+/// Writes what a case showed on a kernel to `result.json` in a kept directory: a [`Document`] of one kernel.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write_result(keep: &Path, case: &Case, result: &KernelResult) -> Result<()> {
+    let document = Document { case: case.name.clone(), kernels: vec![result.clone()] };
+    let path = keep.join("result.json");
+    let text = serde_json::to_string_pretty(&document)?;
+    std::fs::write(&path, text).with_context(|| format!("{}: cannot write it", path.display()))
+}

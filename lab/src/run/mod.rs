@@ -12,7 +12,7 @@ mod document;
 mod experiment;
 mod guest;
 mod initramfs;
-mod judge;
+pub(crate) mod judge;
 mod process;
 pub(crate) mod progress;
 mod table;
@@ -125,7 +125,11 @@ async fn run_kernel(
     if let Some(keep) = keep {
         document::write_attempts(keep, &run)?;
     }
-    Ok(KernelResult::new(case, kernel, accel, times, &run, started.elapsed()))
+    let result = KernelResult::new(case, kernel, accel, times, &run, started.elapsed());
+    if let Some(keep) = keep {
+        document::write_result(keep, case, &result)?;
+    }
+    Ok(result)
 }
 
 /// The last kernel's files are in a directory of its own, by its release; the second of the same

@@ -1,0 +1,168 @@
+//! A scene as shapes with places, in pixels; [`super::svg`] writes them down.
+
+use super::axis::Axis;
+use super::flags::{self, Flag, ROW};
+use super::lanes::Pen;
+use super::scene::Scene;
+use super::stand::held;
+use super::story::Stand;
+
+/// Width that a drawing has if it does not need more.
+const WIDTH: f64 = 735.0;
+
+/// Free space left of the first moment and above and below what a lane shows.
+pub const MARGIN: f64 = 10.0;
+const LANE_MARGIN: f64 = 5.0;
+
+/// Height of a line of marks, and of the axis.
+pub const MARKS: f64 = 14.0;
+pub const AXIS: f64 = 22.0;
+
+/// A timeline.
+#[derive(Debug)]
+pub struct Drawing {
+    /// Its size.
+    pub width: f64,
+    /// Its height, axis included.
+    pub height: f64,
+    /// Width of the axis in it.
+    axis_width: f64,
+    /// From top to bottom.
+    pub lanes: Vec<Lane>,
+    /// From what happened to what went on because of it.
+    pub arrows: Vec<Arrow>,
+    /// Times at the axis.
+    pub ticks: Vec<Tick>,
+    /// Where the axis is broken: the middle, and how long it is in words.
+    pub breaks: Vec<Tick>,
+}
+
+/// A lane.
+#[derive(Debug)]
+pub struct Lane {
+    /// Its name.
+    pub name: String,
+    /// What it shows, in a few words.
+    pub sub: String,
+    /// Where it begins.
+    pub top: f64,
+    /// How high it is.
+    pub height: f64,
+    /// Where its line of marks or first row of bars lies.
+    pub base: f64,
+    /// Spans of requests.
+    pub bars: Vec<Bar>,
+    /// Moments.
+    pub marks: Vec<Mark>,
+    /// Labels.
+    pub flags: Vec<Flag>,
+}
+
+/// A span.
+#[derive(Debug)]
+pub struct Bar {
+    /// Left end.
+    pub x: f64,
+    /// Upper end.
+    pub y: f64,
+    /// Width.
+    pub width: f64,
+    /// Height.
+    pub height: f64,
+    /// `drive`, `held`, `expired` or `wait`.
+    pub class: &'static str,
+    /// In words.
+    pub title: String,
+}
+
+/// A moment.
+#[derive(Debug)]
+pub struct Mark {
+    /// Where.
+    pub x: f64,
+    /// Where, downwards.
+    pub y: f64,
+    /// Its style.
+    pub class: &'static str,
+    /// In words.
+    pub title: String,
+}
+
+/// An arrow.
+#[derive(Debug)]
+pub struct Arrow {
+    /// From where.
+    pub from: (f64, f64),
+    /// To where: the tips, all straight above or below each other.
+    pub to: Vec<(f64, f64)>,
+    /// In words.
+    pub title: String,
+}
+
+/// A place at the axis.
+#[derive(Debug)]
+pub struct Tick {
+    /// Where.
+    pub x: f64,
+    /// What is written there.
+    pub text: String,
+}
+
+impl Drawing {
+    /// Draws a scene.
+    pub fn new(scene: &Scene) -> Drawing {
+        let moments = scene.moments();
+        let span = |stand: &Stand| {
+            let (to, _) = stand.released.as_ref()?;
+            Some((stand.from_ns, *to, flags::width(&held(1, stand)) + 12.0))
+        };
+        let wide: Vec<_> = scene.stands().filter_map(|(_, stand)| span(stand)).collect();
+        let least = Drawing::on(scene, &Axis::new(&moments, &wide, 0.0));
+        // What the last labels need beside the axis is known only when it is drawn.
+        let beside = least.width - least.axis_width;
+        Drawing::on(scene, &Axis::new(&moments, &wide, WIDTH - beside))
+    }
+
+    /// Draws it on an axis.
+    fn on(scene: &Scene, axis: &Axis) -> Drawing {
+        let pen = Pen { scene, axis };
+        let mut lanes = vec![pen.guest(), pen.kernel_log()];
+        lanes.extend(scene.lanes.iter().map(|group| pen.requests(group)));
+        lanes.retain(|lane| !lane.sub.is_empty() || !lane.marks.is_empty());
+        let mut y = 0.0;
+        for lane in &mut lanes {
+            lane.put(y);
+            y += lane.height;
+        }
+        let arrows = pen.arrows(&lanes);
+        let labels = lanes.iter().flat_map(|lane| lane.flags.iter().map(Flag::right));
+        let width = labels.fold(MARGIN + axis.width() + 24.0, f64::max) + MARGIN;
+        let (ticks, breaks) = pen.ticks();
+        Drawing { width, height: y + AXIS, axis_width: axis.width(), lanes, arrows, ticks, breaks }
+    }
+}
+
+impl Lane {
+    /// One with nothing in it.
+    pub fn new(name: &str, sub: String) -> Lane {
+        let (top, height, base) = (0.0, 0.0, 0.0);
+        let name = name.to_owned();
+        Lane { name, sub, top, height, base, bars: Vec::new(), marks: Vec::new(), flags: Vec::new() }
+    }
+
+    /// Gives its labels their rows; what it shows needs `content` pixels below them.
+    pub fn pack(mut self, content: f64) -> Lane {
+        let rows = flags::place(&mut self.flags);
+        self.base = LANE_MARGIN + rows as f64 * ROW;
+        self.height = self.base + content + LANE_MARGIN;
+        self
+    }
+
+    /// Moves it to its place.
+    fn put(&mut self, top: f64) {
+        self.top = top;
+        self.base += top;
+        self.bars.iter_mut().for_each(|bar| bar.y += self.base);
+        self.marks.iter_mut().for_each(|mark| mark.y += self.base);
+    }
+}
