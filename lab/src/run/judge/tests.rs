@@ -164,3 +164,89 @@ fn a_kernel_that_has_fallen_silent_is_not_taken_for_one_without_the_sign() {
     assert_eq!(seen(&["[2.0] Page cache invalidation"]), [Seen::Yes, Seen::No]);
     assert_eq!(seen(&[]), [Seen::Muted, Seen::No]);
 }
+
+/// An attempt as it was recorded: `blkstay run ext4-dio-fallback --keep`, with one line of `attempts.jsonl`.
+fn recorded(text: &str) -> AttemptReport {
+    #[derive(serde::Deserialize)]
+    struct Line {
+        report: AttemptReport,
+    }
+    serde_json::from_str::<Line>(text).expect("a recorded attempt").report
+}
+
+const WAITS: &str = "direct = { A = \"guest.a-reaped\" }\n[case.witness]\n\
+    B = [\"inode_dio_wait\", \"ext4_file_write_iter\"]\n\
+    A = { in = [\"__iomap_dio_rw\"], means = \"A's own submission waits\" }";
+
+#[test]
+fn a_fix_that_makes_the_submission_wait_is_closed_by_that() {
+    let report = recorded(include_str!("recorded/submission-waits.json"));
+    let (outcome, why) = attempt(&case(WAITS), &report, &[Seen::No]);
+    assert_eq!(outcome, Outcome::Closed);
+    assert!(why.ends_with("held: A's own submission waits, in __iomap_dio_rw"), "{why}");
+}
+
+#[test]
+fn a_fix_that_removes_the_direct_write_is_closed_and_says_what_became_of_it() {
+    for text in
+        [include_str!("recorded/bypassed-control.json"), include_str!("recorded/bypassed-forced.json")]
+    {
+        let report = recorded(text);
+        let (outcome, why) = attempt(&case(WAITS), &report, &[Seen::No]);
+        assert_eq!(outcome, Outcome::Closed);
+        assert!(
+            why.starts_with("by-passed: no direct write to race with; A went through the page cache"),
+            "{why}"
+        );
+        assert!(why.contains("(cached 1 dirty 1 writeback 0 of 1 pages)"), "{why}");
+        assert!(why.contains(" ms later by request #") && why.ends_with(", after guest.b-begins"), "{why}");
+        // Without the case's word that A is a direct write, nothing is known of it.
+        let bare = attempt(&case("witness = true"), &report, &[Seen::No]).0;
+        assert_ne!(bare, Outcome::Closed);
+    }
+}
+
+#[test]
+fn a_write_whose_pages_are_not_dirty_has_not_been_by_passed() {
+    let mut report = recorded(include_str!("recorded/bypassed-control.json"));
+    for pages in ["unknown", "cached 1 dirty 0 writeback 0 of 1 pages"] {
+        report.reports.insert("A-pages".to_owned(), pages.to_owned());
+        assert_eq!(attempt(&case(WAITS), &report, &[Seen::No]).0, Outcome::Missed);
+    }
+}
+
+#[test]
+fn a_witness_has_to_stand_where_the_case_looks_for_it() {
+    for (stuck, outcome) in [
+        ("B D inode_dio_wait ext4_buffered_write_iter", Outcome::Closed),
+        ("B D inode_dio_wait.isra.0 ext4_buffered_write_iter", Outcome::Closed),
+        ("B D rq_qos_wait wbt_wait __rq_qos_throttle ext4_file_write_iter", Outcome::Lost),
+        ("B R", Outcome::Lost),
+        ("B D", Outcome::Lost),
+        ("B none: it is through", Outcome::Lost),
+        ("A D inode_dio_wait", Outcome::Lost),
+        ("C D inode_dio_wait", Outcome::Lost),
+        ("D inode_dio_wait", Outcome::Lost),
+    ] {
+        let mut report = report(Arm::Forced, [Some(Cause::Watchdog { limit_ns: 5, unheard: false }), None]);
+        report.reports.insert("stuck".to_owned(), stuck.to_owned());
+        let (seen, why) = attempt(&case(WAITS), &report, &[Seen::No]);
+        assert_eq!(seen, outcome, "{stuck}: {why}");
+    }
+    let mut report = report(Arm::Forced, [Some(Cause::Watchdog { limit_ns: 5, unheard: false }), None]);
+    let slow = "B D rq_qos_wait wbt_wait";
+    report.reports.insert("stuck".to_owned(), slow.to_owned());
+    let (_, why) = attempt(&case(WAITS), &report, &[Seen::No]);
+    assert!(
+        why.ends_with("but B sleeps where the case does not look for it: D rq_qos_wait wbt_wait"),
+        "{why}"
+    );
+}
+
+#[test]
+fn a_kernel_that_by_passes_always_is_closed_and_one_that_does_sometimes_is_not() {
+    use Outcome::{Closed, Lost, Open, Reached};
+    assert_eq!(kernel(&[Closed, Closed], &[Closed]), Closed);
+    assert_eq!(kernel(&[Closed, Reached], &[Closed]), Lost);
+    assert_eq!(kernel(&[Closed, Reached], &[Open]), Open);
+}
