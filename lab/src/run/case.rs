@@ -1,5 +1,6 @@
 //! A case: its policy and the script that its guest runs.
 
+use crate::digest;
 use crate::policy::{find_script, usable};
 use anyhow::{Context, Result, anyhow, bail};
 use blkstay_engine::policy::{self, Policy, Settings};
@@ -33,6 +34,15 @@ impl Case {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let script = read_script(&path, &recipe.guest)?;
         Ok(Case { name, policy, recipe, script })
+    }
+
+    /// Hash of what it does: its policy's text with what that includes and was given, and its script.
+    pub fn digest(&self) -> String {
+        let written = &self.policy.written;
+        let mut parts = vec![written.text.clone(), self.script.clone(), format!("{:?}", written.seed)];
+        parts.extend(written.included.iter().map(|file| file.text.clone()));
+        parts.extend(written.set.iter().map(|(name, value)| format!("{name}={value}")));
+        digest::of(parts)
     }
 }
 
