@@ -170,6 +170,22 @@ fn the_control_arm_watches_and_holds_nothing() {
 }
 
 #[test]
+fn in_the_natural_arm_nobody_watches_and_nobody_waits_for_a_point() {
+    let mut bench = Bench::racing(Arm::Natural);
+    let until = |events: &[&str]| {
+        let all = events.iter().map(|event| ExprText::Event((*event).to_owned())).collect();
+        Command::Await { until: ExprText::All { all } }
+    };
+    assert_eq!(bench.guest(until(&["A.done"])), Some(Answer::Done));
+    assert_eq!(bench.guest(until(&["A.done", "guest.a-reaped"])), None, "the guest's own order is kept");
+    bench.arrive(1, Op::Write, VICTIM);
+    assert_eq!(completed(&bench.done(1)), [1]);
+    let report = bench.end();
+    assert!(report.points.values().all(|point| point.request.is_none()), "{:?}", report.points);
+    assert_eq!(report.events.len(), 0, "{:?}", report.events);
+}
+
+#[test]
 fn a_watchdog_ends_the_forcing_of_the_attempt_and_says_so() {
     let mut bench = Bench::racing(Arm::Forced);
     bench.arrive(1, Op::Write, VICTIM);

@@ -36,7 +36,7 @@ fn status() -> impl Strategy<Value = Status> {
 }
 
 fn arm() -> impl Strategy<Value = Arm> {
-    select(&[Arm::Control, Arm::Forced][..])
+    select(&[Arm::Control, Arm::Forced, Arm::Natural][..])
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {

@@ -1,5 +1,6 @@
 //! The command line of `blkstay`.
 
+use crate::run::{Expectation, Format};
 use blkstay_engine::policy::{Settings, parse_bytes, parse_duration};
 use blkstay_engine::request::Nanos;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -29,11 +30,12 @@ pub enum Command {
     /// Exit status: 0 all are good; 1 one has a mistake or cannot be read, or a warning under `--deny-warnings`, or
     /// the journal cannot be read; 2 the command line is wrong.
     Check(Check),
-    /// Run a case in guests and judge it
+    /// Run cases on kernels, in guests, and judge them
     ///
-    /// Exit status: 0 every kernel got a verdict; 1 the case could not be run; 2 the command line is
-    /// wrong; 3 a verdict is `lost` or `missed`; 130 interrupted.
-    Run(Run),
+    /// Exit status: 0 every verdict is as expected, or there is one where nothing was expected; 1 nothing could be run,
+    /// or the results cannot be written; 2 the command line is wrong; 3 a verdict is `lost` or `missed`, and was not
+    /// expected to be; 4 a verdict is another than expected; 130 interrupted.
+    Run(Box<Run>),
     /// List, fetch and build kernels for `blkstay run --kernel`; docs/kernels.md has examples
     ///
     /// Exit status: 0 done; 1 there is no such kernel, or it cannot be fetched or built; 2 the command line is wrong.
@@ -142,31 +144,64 @@ pub struct Check {
 /// Arguments of `blkstay run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// A policy file with a [case], or its name without `.toml` in ./policies
-    #[arg(value_name = "CASE")]
-    pub case: PathBuf,
+    /// Policy files with a [case], or their names without `.toml` in ./policies
+    #[arg(required = true, value_name = "CASE")]
+    pub cases: Vec<PathBuf>,
 
-    /// Kernel to run it on, may be repeated: a bzImage, a directory with an unpacked kernel package or a
+    /// Kernel to run them on, may be repeated: a bzImage, a directory with an unpacked kernel package or a
     /// build, `debian:6.12`, the newest such build in Debian's suites, or a variant: `variant:NAME`,
     /// `my-fix.toml`, each with `@debian:7.3` or not
     #[arg(long = "kernel", value_name = "KERNEL", default_value = "debian:6.12")]
     pub kernels: Vec<String>,
 
-    /// Attempts in each arm
+    /// Attempts in each arm; 20 are enough in the control arm if all of them reach every point
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub times: u64,
+
+    /// Make as many attempts with no policy at all, too: how often does chance do it?
+    #[arg(long)]
+    pub natural: bool,
+
+    /// Guests at a time [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: Option<u16>,
+
+    /// Add each finished cell (a case on a kernel) to this file, and do not run again those that are there
+    #[arg(long, value_name = "FILE")]
+    pub results: Option<PathBuf>,
+
+    /// What every verdict is expected to be, or with `KERNEL=`, `CASE=` or `CASE,KERNEL=` before it that of some;
+    /// `closed|survived`: either; may be repeated
+    #[arg(long, value_name = "[WHOM=]VERDICT", value_parser = Expectation::parse)]
+    pub expect: Vec<Expectation>,
 
     /// Parameters and seed
     #[command(flatten)]
     pub with: With,
 
-    /// Print one JSON document instead of a table
-    #[arg(long)]
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+
+    /// Print one JSON document: the same as `--format json`
+    #[arg(long, conflicts_with = "format")]
     pub json: bool,
+
+    /// Write the result to this file, too, as its name says: .json, .xml (JUnit's), .md, .csv, or else the table; may
+    /// be repeated
+    #[arg(long, value_name = "FILE")]
+    pub output: Vec<PathBuf>,
 
     /// Keep console, journal, image and every attempt's report in this directory
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
+}
+
+impl Run {
+    /// How the result is printed.
+    pub fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.format }
+    }
 }
 
 /// What can be done with kernels.

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod cli;
 pub mod control;
+mod digest;
 mod journal;
 pub mod kernel;
 mod link;

@@ -163,7 +163,7 @@ impl Engine {
         self.release_all(&Cause::AttemptEnd);
         self.forget_points();
         self.attempt = Attempt::idle(&self.policy, number, self.now);
-        self.attempt.armed = true;
+        self.attempt.armed = arm != Arm::Natural;
         self.attempt.begun = true;
         self.attempt.arm = arm;
         self.attempt.watchdog = watchdog_ns;

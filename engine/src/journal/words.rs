@@ -4,7 +4,7 @@ use crate::request::Nanos;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Whether holds hold in an attempt.
+/// What a policy does in an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Arm {
@@ -12,6 +12,8 @@ pub enum Arm {
     Control,
     /// Holds hold.
     Forced,
+    /// The policy does nothing, not even watch, and the guest waits for none of its points: what is left to chance.
+    Natural,
 }
 
 impl fmt::Display for Arm {
@@ -19,6 +21,7 @@ impl fmt::Display for Arm {
         f.write_str(match self {
             Arm::Control => "control",
             Arm::Forced => "forced",
+            Arm::Natural => "natural",
         })
     }
 }

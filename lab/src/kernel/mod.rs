@@ -59,6 +59,18 @@ pub struct Kernel {
     replaced: Vec<PathBuf>,
 }
 
+/// Says at once what is wrong with a spec, as far as that can be said without looking for the kernel.
+///
+/// # Errors
+///
+/// It is no spec, or the file that it names is not there.
+pub fn check_spec(spec: &str) -> Result<()> {
+    match Spec::parse(spec)? {
+        Spec::Variant { name, .. } => variant::file::find(&name).map(drop),
+        _ => Ok(()),
+    }
+}
+
 /// Finds the kernel that `spec` names, fetching it if it is Debian's and not in the cache yet, and building its module
 /// if it is a variant.
 ///

@@ -92,7 +92,8 @@ impl Cell {
     /// How many attempts of an arm showed each outcome that came up, most frequent first.
     pub fn rates(&self, arm: Arm) -> Vec<(Outcome, Rate)> {
         let (told, words) = match arm {
-            Arm::Control => {
+            // Of the natural arm nothing is drawn.
+            Arm::Control | Arm::Natural => {
                 (&self.result.control, [Outcome::Reached, Outcome::Missed, Outcome::Lost].as_slice())
             }
             Arm::Forced => (

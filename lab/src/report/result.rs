@@ -6,19 +6,30 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// A document: a case on some kernels, or on one.
+/// A document: cases on kernels as `--json` prints them, or a line of a file of results.
 #[derive(Debug, Deserialize)]
-pub struct Document {
-    case: String,
-    kernels: Option<Vec<KernelResult>>,
-    #[serde(flatten)]
-    one: KernelResult,
+#[serde(untagged)]
+pub enum Document {
+    /// What a run prints.
+    Run {
+        /// The case, if there is one.
+        case: Option<String>,
+        /// A cell each.
+        kernels: Vec<KernelResult>,
+    },
+    /// A cell that was finished.
+    Line {
+        /// The cell.
+        cell: Box<KernelResult>,
+    },
 }
 
 /// A case on a kernel; docs/run.md has its fields.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct KernelResult {
+    /// Name of the case.
+    pub case: Option<String>,
     /// The release.
     pub kernel: String,
     /// As it was written after `--kernel`.
@@ -54,9 +65,14 @@ pub struct Variant {
 impl Document {
     /// Its cells, each with its case.
     pub fn cells(self) -> impl Iterator<Item = (String, KernelResult)> {
-        let Document { case, kernels, one } = self;
-        let kernels = kernels.unwrap_or_else(|| vec![one]);
-        kernels.into_iter().map(move |kernel| (case.clone(), kernel))
+        let (case, kernels) = match self {
+            Document::Run { case, kernels } => (case, kernels),
+            Document::Line { cell } => (None, vec![*cell]),
+        };
+        kernels.into_iter().map(move |kernel| {
+            let case = kernel.case.clone().or_else(|| case.clone());
+            (case.unwrap_or_else(|| "?".to_owned()), kernel)
+        })
     }
 }
 

@@ -73,6 +73,7 @@ pub fn heading(attempt: &Attempt, count: usize, made: usize) -> String {
     let outcome = attempt.outcome.map_or("not judged".to_owned(), |outcome| outcome.to_string());
     let arm = match attempt.arm {
         Arm::Control => "Control, nothing held",
+        Arm::Natural => "Natural, no policy",
         Arm::Forced => "Forced",
     };
     format!("{arm}: {outcome} (attempt {}, the first of {count} like it among {made})", attempt.number)
@@ -81,7 +82,9 @@ pub fn heading(attempt: &Attempt, count: usize, made: usize) -> String {
 /// What the eye is to see in an attempt, in words.
 pub fn facts(scene: &Scene) -> Vec<String> {
     let mut facts: Vec<String> = match scene.attempt.arm {
-        Arm::Control => scene.attempt.report.iter().flat_map(|report| &report.holds).map(unheld).collect(),
+        Arm::Control | Arm::Natural => {
+            scene.attempt.report.iter().flat_map(|report| &report.holds).map(unheld).collect()
+        }
         Arm::Forced => held(scene),
     };
     let told = [Outcome::Reached, Outcome::Open, Outcome::Survived].map(Some);

@@ -1,5 +1,6 @@
 //! A case: its policy and the script that its guest runs.
 
+use crate::digest;
 use crate::policy::{find_script, usable};
 use anyhow::{Context, Result, anyhow, bail};
 use blkstay_engine::policy::{self, Policy, Settings};
@@ -37,6 +38,16 @@ impl Case {
         let shared = shared(&script).map(|name| Ok((name.to_owned(), read_script(&path, name)?)));
         let shared = shared.collect::<Result<_>>()?;
         Ok(Case { name, policy, recipe, script, shared })
+    }
+
+    /// Hash of what it does: its policy's text with what that includes and was given, and its script.
+    pub fn digest(&self) -> String {
+        let written = &self.policy.written;
+        let mut parts = vec![written.text.clone(), self.script.clone(), format!("{:?}", written.seed)];
+        parts.extend(self.shared.iter().flat_map(|(name, text)| [name.clone(), text.clone()]));
+        parts.extend(written.included.iter().map(|file| file.text.clone()));
+        parts.extend(written.set.iter().map(|(name, value)| format!("{name}={value}")));
+        digest::of(parts)
     }
 }
 

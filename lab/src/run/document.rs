@@ -1,15 +1,19 @@
 //! The result of a run as programs read it; docs/run.md describes each field. Fields are only added.
 
 use super::accel::Accel;
+use super::arms::{Control, Forced, Natural};
 use super::case::Case;
 use super::experiment::{Experiment, Judged};
-use super::judge::{self, Seen};
+use super::rate::CONFIDENCE;
+use super::schedule::Times;
 use super::traffic::Traffic;
+use super::{expect, judge};
 use crate::kernel::Kernel;
 use crate::variant::Record;
 use anyhow::{Context, Result};
 use blkstay_engine::journal::{Arm, Outcome};
-use serde::Serialize;
+use expect::Expectation;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -17,15 +21,31 @@ use std::time::Duration;
 /// A run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Document {
-    /// Name of the case.
-    pub case: String,
-    /// One for each `--kernel`, in that order.
-    pub kernels: Vec<KernelResult>,
+    /// Name of the case; none if there are several.
+    pub case: Option<String>,
+    /// Every case.
+    pub cases: Vec<CaseName>,
+    /// How sure the bounds of rates are.
+    pub confidence: f64,
+    /// One for each case on each kernel: the first case on every kernel, then the second.
+    #[serde(rename = "kernels")]
+    pub cells: Vec<Cell>,
+}
+
+/// A case that was run.
+#[derive(Clone, Debug, Serialize)]
+pub struct CaseName {
+    /// Its name.
+    pub name: String,
+    /// What it is about.
+    pub about: String,
 }
 
 /// A case on a kernel.
-#[derive(Clone, Debug, Serialize)]
-pub struct KernelResult {
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cell {
+    /// Name of the case.
+    pub case: String,
     /// What the guest's `uname -r` said; if it never came to that, what the image's header says.
     pub kernel: String,
     /// As it was written after `--kernel`.
@@ -34,119 +54,55 @@ pub struct KernelResult {
     pub package: Option<String>,
     /// What the package's kernel was changed by, for a variant.
     pub variant: Option<Record>,
-    /// How the guest was run.
-    pub accel: Accel,
+    /// How the guest was run; none if there was none.
+    pub accel: Option<Accel>,
     /// What the guest reported before the first attempt, by name.
     pub setup: BTreeMap<String, String>,
     /// The verdict.
     pub verdict: Outcome,
+    /// The verdicts that were expected, if any were.
+    pub expected: Option<Vec<Outcome>>,
+    /// Whether the verdict is one of them.
+    pub as_expected: Option<bool>,
     /// The arm in which nothing is held.
     pub control: Control,
+    /// The arm in which nothing but chance is at work, if it was asked for.
+    pub natural: Option<Natural>,
     /// The arm in which holds hold.
     pub forced: Forced,
     /// Wall-clock time of it all, in seconds.
     pub seconds: f64,
     /// What the disk did in each phase of the case, by arm.
-    #[serde(skip_serializing_if = "Traffic::is_empty")]
+    #[serde(default, skip_serializing_if = "Traffic::is_empty")]
     pub traffic: Traffic,
+    /// Why the case could not be run on this kernel, if it could not.
+    pub error: Option<String>,
     /// What a reader should know: why attempts were lost or missed, each once; a newer build elsewhere.
     pub notes: Vec<String>,
-}
-
-/// The control arm.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Control {
-    /// Attempts asked for.
-    pub attempts: u64,
-    /// Those in which every point was reached.
-    pub reached: u64,
-    /// Those with a sign of the symptom.
-    pub symptoms: u64,
-    /// Those that missed a point.
-    pub missed: u64,
-    /// Those in which a direct write went through the page cache.
-    pub bypassed: u64,
-    /// Those that were lost.
-    pub lost: u64,
-    /// Attempts in which each sign was seen.
-    pub signs: BTreeMap<String, u64>,
-}
-
-/// The forced arm.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Forced {
-    /// Attempts asked for.
-    pub attempts: u64,
-    /// Those that showed the symptom.
-    pub open: u64,
-    /// Those whose guest would not go on.
-    pub closed: u64,
-    /// Those whose order was forced without a symptom.
-    pub survived: u64,
-    /// Those that missed a point.
-    pub missed: u64,
-    /// Those that were lost, or not made because the guest was lost before.
-    pub lost: u64,
-    /// Attempts in which each sign was seen.
-    pub signs: BTreeMap<String, u64>,
-    /// Attempts in which a sign could not be seen because the kernel had fallen silent.
-    pub muted: BTreeMap<String, u64>,
-    /// Where the guest's tasks stood in closed attempts, as its script reported (`stuck`), most
-    /// frequent first.
-    pub stuck: Vec<Stuck>,
-    /// Why attempts were closed, most frequent first; of those that differ in figures only, the first.
-    pub reasons: Vec<Reason>,
-    /// Watchdog of every hold, in milliseconds, as derived from the control arm.
-    pub watchdog_ms: Option<u64>,
-    /// Each order of the points' events that came up, with the number of attempts that had it.
-    pub orders: Vec<Order>,
-}
-
-/// Why attempts were closed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Reason {
-    /// In words.
-    pub why: String,
-    /// Attempts of which it is true, but for figures.
-    pub attempts: u64,
-}
-
-/// Where a guest's tasks stood while a hold did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Stuck {
-    /// State and kernel functions, innermost first.
-    #[serde(rename = "where")]
-    pub place: String,
-    /// Attempts that had it.
-    pub attempts: u64,
-}
-
-/// An order of events.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Order {
-    /// Names of events, in order.
-    pub events: Vec<String>,
-    /// Attempts that had it.
-    pub attempts: u64,
+    /// Whether this was read from a file of results.
+    #[serde(default)]
+    pub resumed: bool,
 }
 
 impl Document {
-    /// A document without kernels.
-    pub fn new(case: &str) -> Document {
-        Document { case: case.to_owned(), kernels: Vec::new() }
+    /// The document of these cells.
+    pub fn new(cases: &[Case], cells: Vec<Cell>) -> Document {
+        let name = |case: &Case| CaseName { name: case.name.clone(), about: case.recipe.about.clone() };
+        let single = if let [case] = cases { Some(case.name.clone()) } else { None };
+        Document { case: single, cases: cases.iter().map(name).collect(), confidence: CONFIDENCE, cells }
     }
 }
 
-impl KernelResult {
+impl Cell {
     /// Counts what an experiment showed. Attempts that were asked for and not made are lost.
     pub fn new(
         case: &Case,
         kernel: &Kernel,
         accel: Accel,
-        times: u64,
+        times: Times,
         run: &Experiment,
         took: Duration,
-    ) -> KernelResult {
+    ) -> Cell {
         let (control, forced) = (Control::new(case, times, run), Forced::new(case, times, run));
         let outcomes = |arm, lost| {
             let made = run.arm(arm).map(|judged| judged.outcome);
@@ -155,112 +111,67 @@ impl KernelResult {
         };
         let verdict =
             judge::kernel(&outcomes(Arm::Control, control.lost), &outcomes(Arm::Forced, forced.lost));
-        KernelResult {
+        Cell {
+            case: case.name.clone(),
             kernel: run.release().or(kernel.release.as_deref()).unwrap_or(&kernel.spec).to_owned(),
             spec: kernel.spec.clone(),
             package: kernel.package.clone(),
             variant: kernel.variant.clone(),
-            accel,
+            accel: Some(accel),
             setup: run.setup.clone(),
             verdict,
+            expected: None,
+            as_expected: None,
+            natural: Natural::new(case, times, run),
             control,
             forced,
             seconds: (took.as_secs_f64() * 10.0).round() / 10.0,
             traffic: run.traffic.clone(),
+            error: None,
             notes: notes(kernel, run),
+            resumed: false,
         }
     }
-}
 
-impl Control {
-    fn new(case: &Case, times: u64, run: &Experiment) -> Control {
-        let count = |outcome| run.arm(Arm::Control).filter(|judged| judged.outcome == outcome).count() as u64;
-        let [reached, missed, bypassed] = [Outcome::Reached, Outcome::Missed, Outcome::Closed].map(count);
-        let open = count(Outcome::Open);
-        let symptoms =
-            run.arm(Arm::Control).filter(|judged| judged.signs.contains(&Seen::Yes)).count() as u64;
-        Control {
-            attempts: times,
-            reached,
-            symptoms,
-            missed,
-            bypassed,
-            lost: times - reached - missed - bypassed - open,
-            signs: count_signs(case, run, Arm::Control, Seen::Yes),
+    /// A case that could not be run on a kernel, which there may not even be: everything is lost.
+    pub fn broken(case: &Case, spec: &str, kernel: Option<&Kernel>, times: Times, error: String) -> Cell {
+        let nothing = Experiment::default();
+        Cell {
+            case: case.name.clone(),
+            kernel: kernel.and_then(|kernel| kernel.release.clone()).unwrap_or_else(|| spec.to_owned()),
+            spec: spec.to_owned(),
+            package: kernel.and_then(|kernel| kernel.package.clone()),
+            variant: kernel.and_then(|kernel| kernel.variant.clone()),
+            accel: None,
+            setup: BTreeMap::new(),
+            verdict: Outcome::Lost,
+            expected: None,
+            as_expected: None,
+            control: Control::new(case, times, &nothing),
+            natural: Natural::new(case, times, &nothing),
+            forced: Forced::new(case, times, &nothing),
+            seconds: 0.0,
+            traffic: Traffic::default(),
+            notes: vec![error.clone()],
+            error: Some(error),
+            resumed: false,
         }
     }
-}
 
-impl Forced {
-    fn new(case: &Case, times: u64, run: &Experiment) -> Forced {
-        let count = |outcome| run.arm(Arm::Forced).filter(|judged| judged.outcome == outcome).count() as u64;
-        let [open, closed, survived, missed] =
-            [Outcome::Open, Outcome::Closed, Outcome::Survived, Outcome::Missed].map(count);
-        let mut muted = count_signs(case, run, Arm::Forced, Seen::Muted);
-        muted.retain(|_, count| *count > 0);
-        Forced {
-            attempts: times,
-            open,
-            closed,
-            survived,
-            missed,
-            lost: times - open - closed - survived - missed,
-            signs: count_signs(case, run, Arm::Forced, Seen::Yes),
-            muted,
-            watchdog_ms: run.watchdog_ns.map(|watchdog| watchdog / 1_000_000),
-            stuck: stuck(run),
-            reasons: reasons(run),
-            orders: orders(case, run),
+    /// The same with what is expected of it.
+    pub fn expecting(self, expectations: &[Expectation]) -> Cell {
+        let expected = expect::of(expectations, &self.case, &self.spec).map(<[Outcome]>::to_vec);
+        let as_expected = expected.as_ref().map(|verdicts| verdicts.contains(&self.verdict));
+        Cell { expected, as_expected, ..self }
+    }
+
+    /// The release; for a variant with its name, and the beginning of its change's hash.
+    pub fn title(&self) -> String {
+        match &self.variant {
+            Some(variant) => format!("{} with {} {:.12}", self.kernel, variant.name, variant.change),
+            None => self.kernel.clone(),
         }
     }
-}
-
-fn count_signs(case: &Case, run: &Experiment, arm: Arm, wanted: Seen) -> BTreeMap<String, u64> {
-    let count =
-        |index: usize| run.arm(arm).filter(|judged| judged.signs.get(index) == Some(&wanted)).count() as u64;
-    case.policy.signs.iter().enumerate().map(|(index, sign)| (sign.name.clone(), count(index))).collect()
-}
-
-/// Orders of the points' events in the forced arm, the most frequent first.
-fn orders(case: &Case, run: &Experiment) -> Vec<Order> {
-    let is_point =
-        |event: &str| event.split_once('.').is_some_and(|(owner, _)| case.policy.point(owner).is_some());
-    let reports = run.arm(Arm::Forced).filter_map(|judged| judged.report.as_ref());
-    let orders = reports.map(|report| {
-        let events = report.events.iter().map(|event| event.event.clone());
-        events.filter(|name| is_point(name)).collect()
-    });
-    tally(orders).into_iter().map(|(events, attempts)| Order { events, attempts }).collect()
-}
-
-/// Where the guest stood in closed attempts, the most frequent first.
-fn stuck(run: &Experiment) -> Vec<Stuck> {
-    let closed = run.arm(Arm::Forced).filter(|judged| judged.outcome == Outcome::Closed);
-    let stood = closed.filter_map(|judged| judged.report.as_ref()?.reports.get("stuck").cloned());
-    tally(stood).into_iter().map(|(place, attempts)| Stuck { place, attempts }).collect()
-}
-
-/// Why attempts were closed, the most frequent first.
-fn reasons(run: &Experiment) -> Vec<Reason> {
-    let closed = || run.arm(Arm::Forced).filter(|judged| judged.outcome == Outcome::Closed);
-    let kind = |why: &str| why.replace(|c: char| c.is_ascii_digit(), "");
-    let counts = tally(closed().map(|judged| kind(&judged.why)));
-    let reason = |(wanted, attempts): (String, u64)| {
-        let first = closed().find(|judged| kind(&judged.why) == wanted)?;
-        Some(Reason { why: first.why.clone(), attempts })
-    };
-    counts.into_iter().filter_map(reason).collect()
-}
-
-/// How often each came up, the most frequent first.
-fn tally<T: Ord>(seen: impl Iterator<Item = T>) -> Vec<(T, u64)> {
-    let mut counts: BTreeMap<T, u64> = BTreeMap::new();
-    for one in seen {
-        *counts.entry(one).or_default() += 1;
-    }
-    let mut counts: Vec<(T, u64)> = counts.into_iter().collect();
-    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    counts
 }
 
 fn notes(kernel: &Kernel, run: &Experiment) -> Vec<String> {
@@ -297,13 +208,53 @@ pub fn write_attempts(keep: &Path, run: &Experiment) -> Result<()> {
     std::fs::write(&path, lines).with_context(|| format!("{}: cannot write it", path.display()))
 }
 
-/// Writes what a case showed on a kernel to `result.json` in a kept directory: a [`Document`] of one kernel.
+/// Writes what a case showed on a kernel to `result.json` in a kept directory: a [`Document`] of one cell.
 ///
 /// # Errors
 /// It cannot be written.
-pub fn write_result(keep: &Path, case: &Case, result: &KernelResult) -> Result<()> {
-    let document = Document { case: case.name.clone(), kernels: vec![result.clone()] };
+pub fn write_result(keep: &Path, case: &Case, cell: &Cell) -> Result<()> {
+    let document = Document::new(std::slice::from_ref(case), vec![cell.clone()]);
     let path = keep.join("result.json");
     let text = serde_json::to_string_pretty(&document)?;
     std::fs::write(&path, text).with_context(|| format!("{}: cannot write it", path.display()))
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use crate::run::rate::Rate;
+
+    /// A cell of ten attempts in each arm, all of which showed the verdict.
+    pub fn cell(case: &str, spec: &str, verdict: Outcome) -> Cell {
+        let of = |outcome| if outcome == verdict { 10 } else { 0 };
+        let counts =
+            [Outcome::Open, Outcome::Closed, Outcome::Survived, Outcome::Missed, Outcome::Lost].map(of);
+        let [open, closed, survived, missed, lost] = counts;
+        let words = ["open", "closed", "survived", "missed"];
+        let rates =
+            words.iter().zip(counts).map(|(word, count)| ((*word).to_owned(), Rate::of(count, 10 - lost)));
+        let signs = BTreeMap::from([("fsync".to_owned(), open)]);
+        let forced =
+            Forced { attempts: 10, open, closed, survived, missed, lost, signs, ..Forced::default() };
+        Cell {
+            case: case.to_owned(),
+            kernel: format!("{}-amd64", spec.trim_start_matches("debian:")),
+            spec: spec.to_owned(),
+            package: None,
+            variant: None,
+            accel: Some(Accel::Tcg),
+            setup: BTreeMap::new(),
+            verdict,
+            expected: None,
+            as_expected: None,
+            control: Control { attempts: 10, reached: 10, ..Control::default() },
+            natural: None,
+            forced: Forced { rates: rates.collect(), ..forced },
+            seconds: 4.2,
+            traffic: Traffic::default(),
+            error: None,
+            notes: Vec::new(),
+            resumed: false,
+        }
+    }
 }

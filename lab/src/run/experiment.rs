@@ -1,9 +1,10 @@
-//! All attempts of a case in one guest: the control arm, then the forced arm.
+//! All attempts of a case in one guest: the control arm, the natural one if it is wanted, then the forced arm.
 
 use super::case::Case;
 use super::guest::Guest;
 use super::judge::{self, Boot, Seen};
 use super::progress::Progress;
+use super::schedule::{CONTROL_ENOUGH, Times};
 use super::traffic::Traffic;
 use anyhow::{Context, Result, bail};
 use blkstay_engine::control::Command;
@@ -22,9 +23,6 @@ const WATCHDOG_NS: std::ops::RangeInclusive<Nanos> = 400_000_000..=30_000_000_00
 /// How many times longer than the slowest control attempt a forced one may take to go on: a guest
 /// that is merely slow must not look like one that waits in a circle.
 const PATIENCE: u64 = 8;
-
-/// Fewer control attempts than this have hardly seen the slowest; patience is three times that then.
-const SAMPLES: usize = 20;
 
 /// What an attempt showed.
 #[derive(Clone, Debug)]
@@ -66,11 +64,11 @@ impl Experiment {
     }
 }
 
-/// Runs `times` attempts in each arm and ends the guest.
+/// Runs all attempts and ends the guest.
 ///
 /// # Errors
 /// The guest cannot run the case (a kernel without ext4, say), or the daemon is gone.
-pub async fn run(mut guest: Guest, case: &Case, times: u64, progress: &Progress) -> Result<Experiment> {
+pub async fn run(mut guest: Guest, case: &Case, times: Times, progress: &Progress) -> Result<Experiment> {
     let mut experiment = Experiment::default();
     let ready = boot(&mut guest, &mut experiment).await;
     if let Err(error) = ready {
@@ -111,18 +109,18 @@ fn lost(arm: Arm, why: String) -> Judged {
 async fn attempts(
     guest: &mut Guest,
     case: &Case,
-    times: u64,
+    times: Times,
     experiment: &mut Experiment,
     progress: &Progress,
 ) -> Result<()> {
-    progress.count(2 * times);
     let mut boot = Boot::default();
-    for number in 1..=2 * times {
-        let arm = if number <= times { Arm::Control } else { Arm::Forced };
-        if number == times + 1 {
+    let mut number = 0;
+    while let Some(arm) = times.next(&experiment.attempts) {
+        number += 1;
+        if arm == Arm::Forced && experiment.watchdog_ns.is_none() {
             experiment.watchdog_ns = Some(watchdog(experiment));
         }
-        progress.say(&format!("{} on {}", arm, experiment.release().unwrap_or("?")));
+        progress.say(&format!("{arm} arm of {} on {}", case.name, experiment.release().unwrap_or("?")));
         let judged = attempt(guest, case, number, arm, experiment.watchdog_ns, &mut boot).await?;
         progress.step();
         let gone = judged.report.is_none();
@@ -131,7 +129,7 @@ async fn attempts(
             break;
         }
     }
-    progress.uncount();
+    progress.skip(times.total().saturating_sub(number));
     Ok(())
 }
 
@@ -150,7 +148,10 @@ async fn attempt(
     let judged = match finished {
         Some(()) => {
             let signs = judge::signs(&case.policy, &report, boot);
-            let (outcome, why) = judge::attempt(&case.recipe, &report, &signs);
+            let (outcome, why) = match arm {
+                Arm::Natural => natural(&report, &signs),
+                Arm::Control | Arm::Forced => judge::attempt(&case.recipe, &report, &signs),
+            };
             Judged { arm, outcome, why, signs, report: Some(report) }
         }
         None => lost(arm, format!("the guest died or fell silent; its last words: {}", guest.last_words())),
@@ -158,6 +159,23 @@ async fn attempt(
     let (outcome, why) = (judged.outcome, judged.why.clone());
     guest.client.call(Command::Verdict { attempt: number, outcome, why }).await?;
     Ok(judged)
+}
+
+/// What an attempt showed in which there was no policy: the symptom or none.
+fn natural(report: &AttemptReport, signs: &[Seen]) -> (Outcome, String) {
+    let (outcome, why) = match (report.exit, report.reports.get("problem")) {
+        (None, _) => (Outcome::Lost, "the guest's script did not come to its end".to_owned()),
+        (Some(0), Some(problem)) => (Outcome::Lost, format!("the guest has a problem: {problem}")),
+        (Some(0), None) if signs.contains(&Seen::Yes) => {
+            (Outcome::Open, "the symptom appeared by chance".to_owned())
+        }
+        (Some(0), None) if signs.contains(&Seen::Unreported) => {
+            (Outcome::Lost, "the guest never reported what a sign is judged by".to_owned())
+        }
+        (Some(0), None) => (Outcome::Survived, "chance did not bring the symptom about".to_owned()),
+        (Some(exit), _) => (Outcome::Lost, format!("the guest's script failed with status {exit}")),
+    };
+    (outcome, why)
 }
 
 /// From how long each hold would have stood in the control arm.
@@ -169,7 +187,7 @@ fn watchdog(experiment: &Experiment) -> Nanos {
         Some(came.saturating_sub(reached))
     });
     let longest = waited.max().unwrap_or(0);
-    let caution = if reports.len() < SAMPLES { 3 } else { 1 };
+    let caution = if (reports.len() as u64) < CONTROL_ENOUGH { 3 } else { 1 };
     let (least, most) = (WATCHDOG_NS.start() * caution, *WATCHDOG_NS.end());
     longest.saturating_mul(PATIENCE * caution).clamp(least, most)
 }

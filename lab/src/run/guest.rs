@@ -1,13 +1,13 @@
 //! One guest on one disk: a daemon, a QEMU, and the words between them and the lab.
 
-use super::accel::{self, Accel};
+use super::accel::Accel;
 use super::case::Case;
 use super::client::Client;
 use super::daemon::{Daemon, Sockets, on_path};
-use super::progress::Progress;
+use super::lab::Lab;
+use super::subject::Subject;
 use super::traffic::{self, Traffic};
 use super::{disk, initramfs, process};
-use crate::kernel::{Cache, Kernel, Need};
 use anyhow::{Context, Result, anyhow, ensure};
 use blkstay_engine::policy::CaseDevice;
 use std::ffi::OsString;
@@ -84,29 +84,21 @@ impl Guest {
     ///
     /// # Errors
     /// Something that is needed is missing; the message says what.
-    pub async fn start(
-        case: &Case,
-        kernel: &Kernel,
-        cache: &Cache,
-        keep: Option<&Path>,
-        progress: &Progress,
-    ) -> Result<Guest> {
+    pub async fn start(case: &Case, subject: &Subject, lab: &Lab, keep: Option<&Path>) -> Result<Guest> {
         let program = qemu()?;
         let directory = Directory::make(keep)?;
         let at = |name: &str| directory.path().join(name);
-        let filesystem = &case.recipe.image.filesystem;
-        let modules = kernel.need(&needs(filesystem))?;
-        initramfs::write(&at("initramfs"), &modules, case)?;
+        initramfs::write(&at("initramfs"), &subject.modules, case)?;
         disk::make(&case.recipe.image, &at("disk.img")).await?;
-        progress.say("choosing between KVM and emulation");
-        let accel = accel::choose(cache, &kernel.image, &at("initramfs")).await;
+        let kernel = &subject.kernel;
+        let accel = lab.accel(&kernel.image, &at("initramfs")).await;
 
         let sockets_at = TempDir::with_prefix("blkstay-").context("no temporary directory")?;
         let sockets = Sockets::within(sockets_at.path());
         let daemon = Daemon::start(&at("disk.img"), &at("journal"), &at("daemon.log"), &sockets).await?;
         let mut client = Client::connect(&sockets.control).await?;
         client.load(&case.policy.written).await?;
-        progress.say(&format!("booting {} ({accel})", kernel.release.as_deref().unwrap_or(&kernel.spec)));
+        lab.progress.say(&format!("booting {} ({accel})", kernel.release.as_deref().unwrap_or(&kernel.spec)));
         let mut command = process::tied(&program);
         command.args(machine(accel)).args(disk_and_port(&sockets, case.recipe.device));
         command.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(at("initramfs"));
@@ -154,15 +146,6 @@ impl Guest {
         }
         traffic::read(&self.directory.path().join("journal"), phases)
     }
-}
-
-/// What a guest needs of its kernel.
-fn needs(filesystem: &str) -> Vec<Need> {
-    let filesystem = match filesystem {
-        "xfs" => Need::new("xfs", "CONFIG_XFS_FS"),
-        _ => Need::EXT4,
-    };
-    vec![Need::VIRTIO_PCI, Need::VIRTIO_CONSOLE, Need::VIRTIO_BLK, filesystem]
 }
 
 /// The emulator, from the `PATH`.

@@ -2,6 +2,7 @@
 
 use super::case::Case;
 use super::daemon::on_path;
+use crate::digest;
 use crate::kernel::Module;
 use anyhow::{Context, Result, bail};
 use cpio::newc::{Builder, ModeFileType, trailer};
@@ -18,6 +19,11 @@ const INIT: &str = include_str!("../../../guest-scripts/init");
 
 /// Directories that `init` mounts things on or puts links into.
 const DIRECTORIES: [&str; 9] = ["bin", "sbin", "usr", "usr/bin", "usr/sbin", "dev", "proc", "sys", "run"];
+
+/// Everything in an initramfs that is neither the kernel's nor the case's, apart from busybox, as a hash.
+pub fn own_digest() -> String {
+    digest::of([STAY, INIT.as_bytes()])
+}
 
 /// Writes an initramfs (a cpio archive in the "newc" form, as the kernel reads it).
 ///

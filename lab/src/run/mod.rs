@@ -1,55 +1,73 @@
-//! `blkstay run`: a case on some kernels, from a policy file to verdicts.
+//! `blkstay run`: cases on kernels, from policy files to verdicts.
 //!
-//! For each kernel: [`guest`] boots one guest on a disk of its own, [`experiment`] runs every attempt
-//! in it, [`judge`] says what each showed, [`document`] and [`table`] show it.
+//! [`plan`] says which cells there are: a case on a kernel each. [`pool`] takes from [`store`] those that are there, and
+//! runs the others: [`guest`] boots one guest on a disk of its own, [`experiment`] runs every attempt in it in the order
+//! of [`schedule`], [`judge`] says what each showed, [`arms`] and [`document`] count, [`expect`] compares, and
+//! [`format`] shows it.
 
 mod accel;
+mod arms;
 mod case;
 mod client;
 mod daemon;
 mod disk;
 mod document;
+mod expect;
 mod experiment;
+mod format;
 mod guest;
 mod initramfs;
 pub(crate) mod judge;
+mod lab;
+mod plan;
+mod pool;
 mod process;
 pub(crate) mod progress;
-mod table;
+mod rate;
+mod schedule;
+mod store;
+mod subject;
 mod traffic;
 
-use crate::cli::Run;
-use crate::kernel::{self, Cache, Kernel};
-use anyhow::{Context, Result};
-use blkstay_engine::journal::Outcome;
-use case::Case;
-use document::{Document, KernelResult};
-use guest::Guest;
-use progress::Progress;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use tokio::signal::unix::{SignalKind, signal};
+pub use expect::Expectation;
+pub use format::Format;
 
-/// Exit status when a kernel got no verdict that says something about it.
-const UNDECIDED: u8 = 3;
+use crate::cli::Run;
+use crate::out;
+use anyhow::{Context, Result, anyhow, bail};
+use case::Case;
+use document::{Cell, Document};
+use guest::Guest;
+use lab::Lab;
+use plan::Planned;
+use schedule::Times;
+use std::process::ExitCode;
+use std::time::Instant;
+use store::Store;
+use subject::Subject;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Exit status after Ctrl-C, as shells have it.
 const INTERRUPTED: u8 = 130;
 
-/// Runs a case and prints what it showed.
+/// Runs cases and prints what they showed.
 ///
 /// # Errors
-/// The case could not be run at all: a bad policy, a kernel that is not to be had, no QEMU.
+/// They could not be run at all: a bad policy, no kernel that is to be had, no QEMU.
 pub fn run(args: &Run) -> Result<ExitCode> {
+    interruptible(run_cases(args))
+}
+
+/// Runs something that ends its processes and removes its files when it is dropped, as it is by Ctrl-C.
+pub(crate) fn interruptible(run: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
     let done = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
         let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
         let mut hang_up = signal(SignalKind::hangup()).context("cannot catch SIGHUP")?;
-        // Dropping the run ends its processes and removes its files.
         tokio::select! {
-            done = run_case(args) => done,
+            done = run => done,
             _ = interrupt.recv() => Ok(ExitCode::from(INTERRUPTED)),
             _ = terminate.recv() => Ok(ExitCode::from(INTERRUPTED)),
             _ = hang_up.recv() => Ok(ExitCode::from(INTERRUPTED)),
@@ -60,89 +78,97 @@ pub fn run(args: &Run) -> Result<ExitCode> {
     done
 }
 
-async fn run_case(args: &Run) -> Result<ExitCode> {
-    let case = Case::find(&args.case, &args.with.settings())?;
-    let progress = Progress::new();
-    let cache = Cache::from_env()?;
-    let kernels = find_kernels(args, &cache, &progress).await?;
-    let mut document = Document::new(&case.name);
-    let mut failure = None;
-    for (index, kernel) in kernels.iter().enumerate() {
-        let keep = args.keep.as_ref().map(|keep| keep_for(keep, &kernels[..=index]));
-        match run_kernel(args.times, &case, kernel, &cache, keep.as_deref(), &progress).await {
-            Ok(result) => document.kernels.push(result),
-            // What other kernels have shown is not thrown away.
-            Err(error) => {
-                failure = Some(error.context(format!("kernel `{}`", kernel.spec)));
-                break;
-            }
+async fn run_cases(args: &Run) -> Result<ExitCode> {
+    let settings = args.with.settings();
+    let cases = args.cases.iter().map(|case| Case::find(case, &settings)).collect::<Result<Vec<_>>>()?;
+    check(args, &cases)?;
+    let mut store = args.results.as_deref().map(Store::open).transpose()?;
+    let lab = Lab::new()?;
+    let planned = plan::plan(&cases, &args.kernels, args.keep.as_deref(), &lab).await?;
+    let times = Times { each: args.times, natural: args.natural };
+    let (cells, stored) = run_planned(&planned, times, jobs(args.jobs), &mut store, &lab).await;
+    lab.progress.finish();
+    // What could not be run is told as what it is when it is all that there is to tell.
+    if let Some(error) = cells.iter().all(|cell| cell.error.is_some()).then(|| cells.first()).flatten() {
+        return Err(anyhow!("{}", error.error.as_deref().unwrap_or_default()));
+    }
+    let cells = cells.into_iter().map(|cell| cell.expecting(&args.expect)).collect();
+    let document = Document::new(&cases, cells);
+    out::print(&args.format().write(&document)?)?;
+    for path in &args.output {
+        let text = Format::of_file(path).write(&document)?;
+        std::fs::write(path, text).with_context(|| format!("{}: cannot write it", path.display()))?;
+    }
+    stored?;
+    Ok(ExitCode::from(expect::status(&document.cells)))
+}
+
+/// What can be wrong is told before anything is booted.
+fn check(args: &Run, cases: &[Case]) -> Result<()> {
+    let names: Vec<String> = cases.iter().map(|case| case.name.clone()).collect();
+    if let Some(twice) = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
+        bail!("two cases are called `{}`: their results could not be told apart", twice.1);
+    }
+    expect::check(&args.expect, &names, &args.kernels)
+}
+
+/// As many guests as were asked for; else one for each processor, which emulation keeps busy.
+fn jobs(asked: Option<u16>) -> usize {
+    asked.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
+}
+
+/// Runs what the store does not have.
+async fn run_planned(
+    planned: &[Planned<'_>],
+    times: Times,
+    jobs: usize,
+    store: &mut Option<Store>,
+    lab: &Lab,
+) -> (Vec<Cell>, Result<()>) {
+    let keys: Vec<_> = planned.iter().map(|cell| cell.key(times)).collect();
+    let kept = |key: &Option<_>| {
+        store.as_ref().zip(key.as_ref()).is_some_and(|(store, key)| store.find(key).is_some())
+    };
+    let missing = keys.iter().filter(|key| !kept(key)).count() as u64;
+    lab.progress.count(missing * times.total());
+    let (cells, stored) =
+        pool::run(&keys, jobs, store, async |index| run_cell(&planned[index], times, lab).await).await;
+    let spec = |(cell, planned): (Cell, &Planned)| Cell { spec: planned.spec.to_owned(), ..cell };
+    (cells.into_iter().zip(planned).map(spec).collect(), stored)
+}
+
+/// Runs a case on a kernel; whatever goes wrong makes it lost, and is said.
+pub(crate) async fn run_cell(planned: &Planned<'_>, times: Times, lab: &Lab) -> Cell {
+    let started = Instant::now();
+    let ran = match &planned.subject {
+        Ok(subject) => {
+            run_guest(planned, subject, times, lab, started).await.map_err(|error| format!("{error:#}"))
         }
-    }
-    progress.finish();
-    if failure.is_none() || !document.kernels.is_empty() {
-        print(args.json, &case, &document)?;
-    }
-    let undecided = |result: &KernelResult| matches!(result.verdict, Outcome::Lost | Outcome::Missed);
-    match failure {
-        Some(error) => Err(error),
-        None if document.kernels.iter().any(undecided) => Ok(ExitCode::from(UNDECIDED)),
-        None => Ok(ExitCode::SUCCESS),
-    }
+        Err(error) => Err(error.clone()),
+    };
+    ran.unwrap_or_else(|error| {
+        lab.progress.skip(times.total());
+        Cell::broken(planned.case, planned.spec, planned.kernel.as_ref(), times, error)
+    })
 }
 
-fn print(json: bool, case: &Case, document: &Document) -> Result<()> {
-    if json {
-        println!("{}", serde_json::to_string_pretty(document)?);
-    } else {
-        print!("{}", table::draw(case, document));
-    }
-    Ok(())
-}
-
-/// Finds all kernels before the first is booted, so that a wrong one is known at once.
-async fn find_kernels(args: &Run, cache: &Cache, progress: &Progress) -> Result<Vec<Kernel>> {
-    let mut found = Vec::new();
-    for spec in &args.kernels {
-        let (spec, cache, told) = (spec.clone(), cache.clone(), progress.clone());
-        let resolve = move || kernel::resolve(&spec, &cache, &|message| told.say(message));
-        found.push(tokio::task::spawn_blocking(resolve).await.context("finding a kernel was cut short")??);
-    }
-    Ok(found)
-}
-
-async fn run_kernel(
-    times: u64,
-    case: &Case,
-    kernel: &Kernel,
-    cache: &Cache,
-    keep: Option<&Path>,
-    progress: &Progress,
-) -> Result<KernelResult> {
-    let started = std::time::Instant::now();
-    let guest = Guest::start(case, kernel, cache, keep, progress).await?;
+async fn run_guest(
+    planned: &Planned<'_>,
+    subject: &Subject,
+    times: Times,
+    lab: &Lab,
+    started: Instant,
+) -> Result<Cell> {
+    let (case, keep) = (planned.case, planned.keep.as_deref());
+    let guest = Guest::start(case, subject, lab, keep).await?;
     let accel = guest.accel();
-    let run = experiment::run(guest, case, times, progress).await?;
+    let run = experiment::run(guest, case, times, &lab.progress).await?;
     if let Some(keep) = keep {
         document::write_attempts(keep, &run)?;
     }
-    let result = KernelResult::new(case, kernel, accel, times, &run, started.elapsed());
+    let cell = Cell::new(case, &subject.kernel, accel, times, &run, started.elapsed());
     if let Some(keep) = keep {
-        document::write_result(keep, case, &result)?;
+        document::write_result(keep, case, &cell)?;
     }
-    Ok(result)
-}
-
-/// The last kernel's files are in a directory of its own, by its release; the second of the same
-/// release gets `-2`.
-fn keep_for(keep: &Path, kernels: &[Kernel]) -> PathBuf {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "._+-".contains(c) { c } else { '_' };
-    let name = |kernel: &Kernel| -> String {
-        kernel.release.as_deref().unwrap_or(&kernel.spec).chars().map(plain).collect()
-    };
-    let names: Vec<String> = kernels.iter().map(name).collect();
-    let last = names.last().cloned().unwrap_or_default();
-    match names.iter().filter(|name| **name == last).count() {
-        0 | 1 => keep.join(last),
-        nth => keep.join(format!("{last}-{nth}")),
-    }
+    Ok(cell)
 }

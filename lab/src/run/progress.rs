@@ -26,9 +26,15 @@ impl Progress {
         self.0.set_message(what.to_owned());
     }
 
+    /// Says something that stays to be read.
+    pub fn tell(&self, line: &str) {
+        self.0.suspend(|| eprintln!("{line}"));
+    }
+
     /// Counts to `total` from here on.
     pub fn count(&self, total: u64) {
-        let style = ProgressStyle::with_template("{spinner} {bar:30} {pos}/{len} {msg} ({eta} left)");
+        let style =
+            ProgressStyle::with_template("{spinner} {bar:30} {pos}/{len} attempts, {eta} left: {wide_msg}");
         self.0.set_length(total);
         self.0.set_position(0);
         self.0.reset_eta();
@@ -42,9 +48,9 @@ impl Progress {
         self.0.inc(1);
     }
 
-    /// No more counting.
-    pub fn uncount(&self) {
-        self.0.set_style(ProgressStyle::default_spinner());
+    /// So many that will not be made.
+    pub fn skip(&self, count: u64) {
+        self.0.dec_length(count);
     }
 
     /// Wipes the bar.

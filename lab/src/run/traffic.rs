@@ -4,7 +4,7 @@ use crate::journal;
 use anyhow::Result;
 use blkstay_engine::journal::{Arm, Line, Record, Source};
 use blkstay_engine::request::{Nanos, Op};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -18,7 +18,7 @@ struct Sample {
 }
 
 /// What arrived in a phase.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Reads.
     pub reads: u64,
@@ -35,7 +35,7 @@ pub struct Counts {
 }
 
 /// A phase in all attempts of an arm: medians, each for itself.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Phase {
     /// The event that begins it.
     pub phase: String,

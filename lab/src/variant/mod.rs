@@ -19,12 +19,11 @@ mod toolchain;
 mod tree;
 
 use crate::kernel::{Cache, Kernel, Source, modinfo};
-use crate::out;
+use crate::{digest, out};
 use anyhow::{Context, Result, anyhow, bail};
 use blkstay_engine::diagnostic::{Diagnostic, Diagnostics, File};
 use file::{Kind, Variant};
-use serde::Serialize;
-use sha2::{Digest, Sha256};
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
 use toolchain::Compiler;
@@ -34,7 +33,7 @@ use tree::Tree;
 const RULES: &str = "1";
 
 /// What a kernel was changed by, for results.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Its name.
     pub name: String,
@@ -152,32 +151,19 @@ fn modules_in(directory: &Path) -> Result<Vec<PathBuf>> {
 
 /// What a variant changes, whatever its name and wherever it lies.
 fn change_hash(variant: &Variant) -> String {
-    let mut hash = Sha256::new();
-    for change in &variant.changes {
+    let parts = variant.changes.iter().flat_map(|change| {
         let kind = match change.kind {
             Kind::Semantic => "semantic",
             Kind::Diff => "diff",
         };
-        for part in [kind, &change.places.to_string(), &change.text] {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
-        }
-    }
-    hexadecimal(&hash.finalize())
+        [kind.to_owned(), change.places.to_string(), change.text.clone()]
+    });
+    digest::of(parts)
 }
 
 /// Everything that a module is made of.
 fn key(source: &str, record: &Record, spatch: &str) -> String {
-    let mut hash = Sha256::new();
-    for part in [RULES, source, &record.module, &record.change, &record.compiler, spatch] {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    hexadecimal(&hash.finalize())
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    digest::of([RULES, source, &record.module, &record.change, &record.compiler, spatch])
 }
 
 /// Mistakes as one error, the first about the file that the others are shown beside.

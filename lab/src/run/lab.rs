@@ -1,0 +1,36 @@
+//! What all guests of a run share.
+
+use super::accel::{self, Accel};
+use super::progress::Progress;
+use crate::kernel::Cache;
+use anyhow::Result;
+use std::path::Path;
+use tokio::sync::OnceCell;
+
+/// The lab.
+pub struct Lab {
+    /// Where kernels are kept.
+    pub cache: Cache,
+    /// What the person is shown meanwhile.
+    pub progress: Progress,
+    accel: OnceCell<Accel>,
+}
+
+impl Lab {
+    /// A lab in which nothing has been tried yet.
+    ///
+    /// # Errors
+    /// There is no place for a cache.
+    pub fn new() -> Result<Lab> {
+        Ok(Lab { cache: Cache::from_env()?, progress: Progress::new(), accel: OnceCell::new() })
+    }
+
+    /// How guests are run; the first one's kernel is tried, and the others wait for what that shows.
+    pub async fn accel(&self, kernel: &Path, initramfs: &Path) -> Accel {
+        let choose = || async {
+            self.progress.say("choosing between KVM and emulation");
+            accel::choose(&self.cache, kernel, initramfs).await
+        };
+        *self.accel.get_or_init(choose).await
+    }
+}
