@@ -74,12 +74,11 @@ impl Candidates {
 
     /// Series that Debian's builds among them are of, `6.12` say: each gets its fixes by itself.
     pub fn series(&self) -> BTreeSet<&str> {
-        let series = |spec: &'_ String| -> Option<std::ops::Range<usize>> {
-            let version = spec.strip_prefix("debian:")?;
-            let mut dots = version.match_indices(['.', '-', '~']).map(|(at, _)| at);
-            dots.next()?;
-            let start = spec.len() - version.len();
-            Some(start..start + dots.next().unwrap_or(version.len()))
+        let number = |part: &'_ str| part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+        let series = |spec: &String| {
+            let start = spec.strip_prefix("debian:").map(|version| spec.len() - version.len())?;
+            let dot = start + spec.get(start..)?.find('.')?;
+            Some(start..dot + 1 + number(spec.get(dot + 1..)?))
         };
         self.specs.iter().filter_map(|spec| spec.get(series(spec)?)).collect()
     }

@@ -44,8 +44,11 @@ async fn run(args: &Bisect) -> Result<ExitCode> {
                 let cell = run_one(&case, &candidates.specs[index], times, &mut store, &lab).await?;
                 search.told(index, Side::of(cell.verdict));
                 let title = cell.title();
-                let (verdict, left) = (cell.verdict, search.tries_left());
-                lab.progress.tell(&format!("{title}: {verdict}; about {left} more to try"));
+                let left = match search.tries_left() {
+                    0 => String::new(),
+                    left => format!("; about {left} more to try"),
+                };
+                lab.progress.tell(&format!("{title}: {}{left}", cell.verdict));
                 cells[index] = Some(cell);
             }
             end => break end,
