@@ -180,9 +180,11 @@ fn in_the_natural_arm_nobody_watches_and_nobody_waits_for_a_point() {
     assert_eq!(bench.guest(until(&["A.done", "guest.a-reaped"])), None, "the guest's own order is kept");
     bench.arrive(1, Op::Write, VICTIM);
     assert_eq!(completed(&bench.done(1)), [1]);
+    assert_eq!(answer(bench.emit("a-reaped")), Some(Answer::Done), "both, to who waits and to who says it");
     let report = bench.end();
     assert!(report.points.values().all(|point| point.request.is_none()), "{:?}", report.points);
-    assert_eq!(report.events.len(), 0, "{:?}", report.events);
+    let events: Vec<&str> = report.events.iter().map(|event| event.event.as_str()).collect();
+    assert_eq!(events, ["guest.a-reaped"]);
 }
 
 #[test]

@@ -36,6 +36,11 @@ pub enum Command {
     /// or the results cannot be written; 2 the command line is wrong; 3 a verdict is `lost` or `missed`, and was not
     /// expected to be; 4 a verdict is another than expected; 130 interrupted.
     Run(Box<Run>),
+    /// Find the release in which a case's verdict changed
+    ///
+    /// Exit status: 0 found; 1 it could not be run; 2 the command line is wrong; 3 kernels in between, or one of the
+    /// two, got no verdict that says on which side they are; 4 `--good` is open, or `--bad` is not; 130 interrupted.
+    Bisect(Bisect),
     /// List, fetch and build kernels for `blkstay run --kernel`; docs/kernels.md has examples
     ///
     /// Exit status: 0 done; 1 there is no such kernel, or it cannot be fetched or built; 2 the command line is wrong.
@@ -202,6 +207,42 @@ impl Run {
     pub fn format(&self) -> Format {
         if self.json { Format::Json } else { self.format }
     }
+}
+
+/// Arguments of `blkstay bisect`.
+#[derive(Debug, Args)]
+pub struct Bisect {
+    /// A policy file with a [case], or its name without `.toml` in ./policies
+    #[arg(value_name = "CASE")]
+    pub case: PathBuf,
+
+    /// A kernel on which it is not open, as after `blkstay run --kernel`; older than the bad one, or newer
+    #[arg(long, value_name = "KERNEL")]
+    pub good: String,
+
+    /// A kernel on which it is open
+    #[arg(long, value_name = "KERNEL")]
+    pub bad: String,
+
+    /// The kernels to search, oldest first, good and bad among them [default: all of Debian's between these two]
+    #[arg(long, value_name = "KERNEL", num_args = 1..)]
+    pub kernels: Vec<String>,
+
+    /// Attempts in each arm
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub times: u64,
+
+    /// Add each result to this file, and do not run again those that are there; it can be one of `blkstay run`
+    #[arg(long, value_name = "FILE")]
+    pub results: Option<PathBuf>,
+
+    /// Parameters and seed
+    #[command(flatten)]
+    pub with: With,
+
+    /// Print one JSON document; docs/run.md describes the fields
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What can be done with kernels.

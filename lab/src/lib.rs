@@ -1,5 +1,6 @@
 //! The lab: boots guests on blkstay disks, runs cases in them and judges what happened.
 
+pub mod bisect;
 pub mod check;
 pub mod cli;
 pub mod control;

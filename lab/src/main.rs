@@ -1,7 +1,7 @@
 //! `blkstay`: checks policies, runs cases in guests, judges verdicts.
 
 use blkstay_lab::cli::{Cli, Command};
-use blkstay_lab::{check, control, kernel, log, manual, metrics, report, run, schema, top};
+use blkstay_lab::{bisect, check, control, kernel, log, manual, metrics, report, run, schema, top};
 use clap::Parser;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Check(args) => check::check(args),
         Command::Run(args) => run::run(args),
+        Command::Bisect(args) => bisect::bisect(args),
         Command::Kernel { command } => kernel::command::kernel(command),
         Command::Log(args) => log::log(args),
         Command::Report(args) => report::report(args),

@@ -28,7 +28,7 @@ pub(crate) mod process;
 mod spec;
 
 pub use cache::Cache;
-pub use debian::Source;
+pub use debian::{Listed, Source, list};
 pub use need::{Module, Need};
 
 use crate::variant::{self, Record};

@@ -7,26 +7,26 @@
 
 mod accel;
 mod arms;
-mod case;
+pub(crate) mod case;
 mod client;
 mod daemon;
 mod disk;
-mod document;
+pub(crate) mod document;
 mod expect;
 mod experiment;
-mod format;
+pub(crate) mod format;
 mod guest;
 mod initramfs;
 pub(crate) mod judge;
-mod lab;
+pub(crate) mod lab;
 mod plan;
 mod pool;
 mod process;
 pub(crate) mod progress;
 mod rate;
-mod schedule;
-mod store;
-mod subject;
+pub(crate) mod schedule;
+pub(crate) mod store;
+pub(crate) mod subject;
 mod traffic;
 
 pub use expect::Expectation;
@@ -115,6 +115,27 @@ fn check(args: &Run, cases: &[Case]) -> Result<()> {
 /// As many guests as were asked for; else one for each processor, which emulation keeps busy.
 fn jobs(asked: Option<u16>) -> usize {
     asked.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
+}
+
+/// Runs a case on one kernel, unless the store has it; one that is not to be had is lost.
+///
+/// # Errors
+/// The result cannot be stored.
+pub(crate) async fn run_one(
+    case: &Case,
+    spec: &str,
+    times: Times,
+    store: &mut Option<Store>,
+    lab: &Lab,
+) -> Result<Cell> {
+    let (cases, specs) = ([case.clone()], [spec.to_owned()]);
+    let planned = match plan::plan(&cases, &specs, None, lab).await {
+        Ok(planned) => planned,
+        Err(error) => return Ok(Cell::broken(case, spec, None, times, format!("{error:#}"))),
+    };
+    let (cells, stored) = run_planned(&planned, times, 1, store, lab).await;
+    stored?;
+    cells.into_iter().next().context("one kernel has one result")
 }
 
 /// Runs what the store does not have.

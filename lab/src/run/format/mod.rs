@@ -57,7 +57,7 @@ impl Format {
 }
 
 /// What the forced arm showed, each with the bounds of its rate: `20 open of 20 (83–100 %)`.
-fn forced(forced: &Forced) -> String {
+pub(crate) fn forced(forced: &Forced) -> String {
     let counts = [
         (forced.open, "open"),
         (forced.closed, "closed"),
@@ -81,7 +81,7 @@ fn brackets(bounds: Option<String>) -> String {
     bounds.map_or(String::new(), |bounds| format!(" ({bounds})"))
 }
 
-fn control(control: &Control) -> String {
+pub(crate) fn control(control: &Control) -> String {
     let symptoms = match control.symptoms {
         0 => "no symptom".to_owned(),
         1 => "1 symptom".to_owned(),
@@ -102,7 +102,7 @@ fn natural(natural: &Natural) -> String {
 }
 
 /// Each sign, and in how many forced attempts it was seen.
-fn signs(cell: &Cell) -> Vec<String> {
+pub(crate) fn signs(cell: &Cell) -> Vec<String> {
     let each = cell.forced.signs.iter().map(|(name, count)| {
         let muted = cell.forced.muted.get(name).copied().unwrap_or(0);
         let muted = if muted > 0 { format!(" (kernel silent in {muted})") } else { String::new() };
