@@ -23,8 +23,8 @@ const DECADE: std::ops::RangeInclusive<f64> = 5.0..=150.0;
 const STEPS: usize = 24;
 
 /// An empty time as long as this breaks the axis, and how wide that is drawn.
-const BREAK_NS: Nanos = 150_000_000;
-const BREAK_WIDTH: f64 = 76.0;
+const BREAK_NS: Nanos = 400_000_000;
+const BREAK_WIDTH: f64 = 70.0;
 
 /// A time axis.
 #[derive(Debug)]

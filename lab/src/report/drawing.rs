@@ -166,3 +166,95 @@ impl Lane {
         self.marks.iter_mut().for_each(|mark| mark.y += self.base);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::story::Story;
+    use std::path::Path;
+
+    /// Both cells of the real run that is kept for tests.
+    fn stories() -> [Story; 2] {
+        ["open", "closed"].map(|name| {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/report").join(name).join("journal");
+            Story::of(crate::journal::read(&path).expect("a journal").lines)
+        })
+    }
+
+    fn each(test: impl Fn(&Drawing)) {
+        for story in stories() {
+            assert_eq!(story.attempts.len(), 2);
+            for attempt in &story.attempts {
+                test(&Drawing::new(&Scene::new(attempt, story.policy.as_ref())));
+            }
+        }
+    }
+
+    #[test]
+    fn lanes_follow_each_other_and_what_they_show_lies_in_them() {
+        each(|drawing| {
+            let mut y = 0.0;
+            for lane in &drawing.lanes {
+                assert_eq!(lane.top, y);
+                y += lane.height;
+                let within = |top: f64, bottom: f64| lane.top <= top && bottom <= y;
+                assert!(lane.bars.iter().all(|bar| within(bar.y, bar.y + bar.height)), "{}", lane.name);
+                assert!(lane.marks.iter().all(|mark| within(mark.y - 4.0, mark.y + 4.0)), "{}", lane.name);
+                let rows = lane.flags.iter().map(|flag| lane.base - (flag.row + 1) as f64 * ROW);
+                assert!(rows.min_by(f64::total_cmp).is_none_or(|top| within(top, y)), "{}", lane.name);
+            }
+            assert_eq!(drawing.height, y + AXIS);
+        });
+    }
+
+    #[test]
+    fn bars_of_a_lane_and_times_at_the_axis_do_not_overlap() {
+        each(|drawing| {
+            for lane in &drawing.lanes {
+                for (index, one) in lane.bars.iter().enumerate() {
+                    let beside = |other: &Bar| {
+                        one.x + one.width <= other.x + 2.1 || other.x + other.width <= one.x + 2.1
+                    };
+                    let clear = |other: &Bar| one.y != other.y || beside(other);
+                    assert!(lane.bars[index + 1..].iter().all(clear), "{one:?} in {}", lane.name);
+                }
+            }
+            let times: Vec<&Tick> = drawing.ticks.iter().chain(&drawing.breaks).collect();
+            for (index, one) in times.iter().enumerate() {
+                let room = |other: &Tick| (flags::width(&one.text) + flags::width(&other.text)) / 2.0;
+                assert!(
+                    times[index + 1..].iter().all(|other| (one.x - other.x).abs() > room(other)),
+                    "{one:?}"
+                );
+            }
+        });
+    }
+
+    #[test]
+    fn everything_lies_in_the_picture() {
+        each(|drawing| {
+            let ends = drawing.lanes.iter().flat_map(|lane| {
+                lane.flags.iter().map(Flag::right).chain(lane.bars.iter().map(|bar| bar.x + bar.width))
+            });
+            assert!(ends.max_by(f64::total_cmp).is_some_and(|end| end <= drawing.width));
+        });
+    }
+
+    #[test]
+    fn an_arrow_goes_from_the_moment_of_its_cause_to_the_bar_that_ends_then() {
+        let [open, closed] = stories();
+        let drawn = |story: &Story| {
+            let attempt = story.attempts.last().expect("an attempt");
+            Drawing::new(&Scene::new(attempt, story.policy.as_ref()))
+        };
+        let open = drawn(&open);
+        assert_eq!(open.arrows.len(), 2);
+        for arrow in &open.arrows {
+            let [tip] = arrow.to[..] else { panic!("one tip") };
+            assert!((arrow.from.0 - tip.0).abs() < 0.01, "cause and effect are one moment");
+            let ends = |bar: &Bar| (bar.x + bar.width - tip.0).abs() < 0.01 && bar.class == "held";
+            assert!(open.lanes.iter().flat_map(|lane| &lane.bars).any(ends), "{arrow:?}");
+        }
+        assert!(drawn(&closed).arrows.is_empty());
+    }
+}

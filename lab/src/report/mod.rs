@@ -13,6 +13,7 @@ mod lanes;
 mod links;
 mod page;
 mod rate;
+mod reader;
 mod result;
 mod scene;
 mod stand;

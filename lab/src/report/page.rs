@@ -6,6 +6,7 @@ use super::input::by_case;
 use super::scene::Scene;
 use super::story::{Attempt, What};
 use super::{svg, tell, words};
+use crate::out::printable;
 use blkstay_engine::journal::{Arm, Outcome};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -82,7 +83,7 @@ fn question(cells: &[&Cell]) -> Markup {
     html! {
         @if let Some(about) = about { p.about { (about) } }
         @if let Some(header) = header {
-            details { summary { "What the case says of itself" } pre { (header) } }
+            details { summary { "What the case says of itself" } pre { (words::lines(&header)) } }
         }
     }
 }
@@ -178,6 +179,7 @@ fn legend() -> Markup {
                     "a sign of the symptom" }
             }
             p.note { (tell::AXIS) }
+            p.note.swipe { "On a screen as narrow as this, timelines go on to the right." }
         }
     }
 }
@@ -200,7 +202,7 @@ fn article(cell: &Cell, number: usize) -> Markup {
                 }
                 None => p.note { "Its journal is not among what this report was made from: nothing to draw." },
             }
-            @for note in cell.notes() { p.note { (note) } }
+            @for note in cell.notes() { p.note { (printable(note)) } }
             p.command { "To see it again: " code { (cell.command()) } }
         }
     }
@@ -237,7 +239,7 @@ fn stack(scene: &Scene) -> Markup {
             p.stack { "Where the guest stood (" (state) "), innermost first: "
                 @for (index, function) in functions.iter().enumerate() {
                     @if index > 0 { " ← " }
-                    code { (function) }
+                    code { (printable(function)) }
                 }
             }
         }
@@ -262,7 +264,7 @@ fn kernel_log(scene: &Scene) -> Markup {
 fn policy(cells: &[&Cell]) -> Markup {
     html! {
         @for (origin, text) in tell::policies(cells) {
-            details { summary { "The policy: " code { (origin) } } pre { (text) } }
+            details { summary { "The policy: " code { (origin) } } pre { (words::lines(text)) } }
         }
     }
 }

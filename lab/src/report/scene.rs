@@ -2,6 +2,7 @@
 
 use super::story::{Attempt, Life, Said, Stand, What};
 use super::words;
+use crate::out::printable;
 use blkstay_engine::journal::Cause;
 use blkstay_engine::policy::{Policy, SignTest};
 use blkstay_engine::request::Nanos;
@@ -133,9 +134,9 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// What was said, in words.
+/// What was said, in words that are safe to print.
 pub fn words_of(what: &What) -> String {
-    match what {
+    printable(&match what {
         What::Event { source, name, detail } => {
             let detail = detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
             format!("{source}.{name}{detail}")
@@ -146,7 +147,7 @@ pub fn words_of(what: &What) -> String {
         What::Stalled => "attempt.stalled: a hold has stood for half of its watchdog".to_owned(),
         What::Finished(0) => "the script ends".to_owned(),
         What::Finished(exit) => format!("the script ends with status {exit}"),
-    }
+    })
 }
 
 /// When what the policy is about begins: with the first request that is a point or has to stand; without such, with

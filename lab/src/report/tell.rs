@@ -76,7 +76,13 @@ pub fn heading(attempt: &Attempt, count: usize, made: usize) -> String {
         Arm::Natural => "Natural, no policy",
         Arm::Forced => "Forced",
     };
-    format!("{arm}: {outcome} (attempt {}, the first of {count} like it among {made})", attempt.number)
+    let which = match (count, made) {
+        (_, 1) => "the only one".to_owned(),
+        (1, made) => format!("the only one like it among {made}"),
+        (count, made) if count == made => format!("the first of {made}, all alike"),
+        (count, made) => format!("the first of {count} like it among {made}"),
+    };
+    format!("{arm}: {outcome} (attempt {}, {which})", attempt.number)
 }
 
 /// What the eye is to see in an attempt, in words.

@@ -84,6 +84,12 @@ pub fn plain(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// A text of several lines without what is no text.
+pub fn lines(text: &str) -> String {
+    let is_text = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    text.chars().map(|c| if is_text(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

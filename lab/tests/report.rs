@@ -1,0 +1,156 @@
+//! `blkstay report` on what a real run left: ext4-dio-fallback on a kernel that has the race and on one that has a fix,
+//! in `report/`, with the journals as JSON lines.
+
+use scraper::{Html, Selector};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+fn kept(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/report").join(name)
+}
+
+/// Runs `blkstay report`: its exit status, what it printed, and what it complained of.
+fn report(arguments: &[&str], paths: &[&Path]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_blkstay"));
+    let output = command.arg("report").args(arguments).args(paths).output().expect("blkstay runs");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+fn page(paths: &[&Path]) -> String {
+    let (code, page, complaints) = report(&[], paths);
+    assert_eq!((code, complaints.as_str()), (Some(0), ""));
+    page
+}
+
+fn texts(page: &Html, selector: &str) -> Vec<String> {
+    let selector = Selector::parse(selector).expect("a selector");
+    page.select(&selector).map(|element| element.text().collect()).collect()
+}
+
+/// The kept directory of an open cell in which the guest's kernel says something else.
+fn with_kernel_log(line: &str) -> TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    for name in ["journal", "attempts.jsonl", "result.json"] {
+        let text = std::fs::read_to_string(kept("open").join(name)).expect("a kept file");
+        let said = serde_json::to_string(line).expect("text");
+        let text = text.replace("File: /mnt/victim", said.trim_matches('"'));
+        std::fs::write(directory.path().join(name), text).expect("a file");
+    }
+    directory
+}
+
+#[test]
+fn the_text_is_what_a_mail_is_to_say() {
+    let (code, text, _) = report(&["--text"], &[&kept("open"), &kept("closed")]);
+    assert_eq!(code, Some(0));
+    let path = kept("expected.txt");
+    if std::env::var_os("UPDATE_EXPECTED").is_some() {
+        std::fs::write(&path, &text).expect("the expectation");
+    }
+    let expected = std::fs::read_to_string(&path).expect("the expectation");
+    assert_eq!(text, expected, "if it is right so, run this with UPDATE_EXPECTED=1");
+}
+
+#[test]
+fn the_page_is_good_html_and_needs_nothing_else() {
+    let page = page(&[&kept("open"), &kept("closed")]);
+    let parsed = Html::parse_document(&page);
+    assert_eq!(parsed.errors, [] as [&str; 0]);
+    let outside = Selector::parse("script, link, img, iframe, object, embed, use, image, [src], [href]");
+    assert_eq!(parsed.select(&outside.expect("a selector")).count(), 0);
+    for reference in ["http:", "https:", "//", "@import", "url("] {
+        let found = page.matches(reference).count();
+        // Shading refers to patterns of the page itself.
+        let own = if reference == "url(" { page.matches("url(#").count() } else { 0 };
+        assert_eq!(found, own, "{reference}");
+    }
+    assert!(page.len() < 60_000, "{} bytes", page.len());
+}
+
+#[test]
+fn names_in_the_page_are_there_once_and_what_refers_to_them_finds_them() {
+    let parsed = Html::parse_document(&page(&[&kept("open"), &kept("closed")]));
+    let named = Selector::parse("[id]").expect("a selector");
+    let mut names: Vec<&str> = parsed.select(&named).filter_map(|element| element.attr("id")).collect();
+    let all = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), all);
+    let pictures = Selector::parse("svg[role=img]").expect("a selector");
+    assert_eq!(parsed.select(&pictures).count(), 4, "two arms of two cells");
+    for picture in parsed.select(&pictures) {
+        let described = picture.attr("aria-labelledby").expect("a description").split(' ');
+        described.for_each(|name| assert!(names.contains(&name), "{name}"));
+    }
+}
+
+#[test]
+fn what_the_kernel_says_is_text_and_nothing_else() {
+    let line = "</pre></svg></style><script>alert(1)</script><img src=x onerror='alert(2)'>&lt;\"\u{1b}[31m";
+    let directory = with_kernel_log(line);
+    let page = page(&[directory.path()]);
+    assert!(!page.contains("<script") && !page.contains("<img"));
+    let parsed = Html::parse_document(&page);
+    let log = texts(&parsed, "details.log pre").concat();
+    assert!(log.contains("</pre></svg></style><script>alert(1)</script>"), "{log}");
+    assert!(log.contains("&lt;\""), "{log}");
+    assert!(!page.contains('\u{1b}'), "a control character is no text");
+    let (_, text, _) = report(&["--text"], &[directory.path()]);
+    assert!(!text.contains('\u{1b}'));
+}
+
+#[test]
+fn the_eye_is_told_why_it_is_open_and_why_closed() {
+    let parsed = Html::parse_document(&page(&[&kept("open"), &kept("closed")]));
+    let verdicts = texts(&parsed, "h3 .verdict");
+    assert_eq!(verdicts, ["open", "closed"]);
+    let arrows = texts(&parsed, ".lanes .arrow title");
+    assert_eq!(
+        arrows,
+        ["R.arrived lets A go on", "guest.a-reaped lets R go on"],
+        "none where a watchdog ended it"
+    );
+    let [expired] = &texts(&parsed, ".lanes rect.expired")[..] else {
+        panic!("one hold ends by its watchdog")
+    };
+    assert!(expired.contains("for R.arrived, ended by its watchdog"), "{expired}");
+    let stack = texts(&parsed, ".stack").concat();
+    assert!(stack.contains("inode_dio_wait ← ext4_buffered_write_iter"), "{stack}");
+    assert!(!texts(&parsed, ".lanes .broken").is_empty(), "the watchdog's time is not drawn at length");
+}
+
+#[test]
+fn results_complete_a_directory_or_make_a_row_of_their_own() {
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::copy(kept("open/journal"), directory.path().join("journal")).expect("a journal");
+    let bare = report(&["--text"], &[directory.path()]).1;
+    assert!(bare.contains("open      6.12.107+deb13-cloud-amd64") && !bare.contains("package"), "{bare}");
+    let both = report(&["--text"], &[directory.path(), &kept("open/result.json")]).1;
+    assert!(both.contains("package linux-image-6.12.107+deb13-cloud-amd64 6.12.107-1"), "{both}");
+    let row = report(&["--text"], &[directory.path(), &kept("closed/result.json")]).1;
+    assert!(row.contains("closed    7.3.4+deb13-cloud-amd64"), "{row}");
+    assert!(row.contains("Its journal is not among what this report was made from."), "{row}");
+}
+
+#[test]
+fn what_has_nothing_of_a_run_is_refused_with_advice() {
+    let empty = tempfile::tempdir().expect("a directory");
+    let (code, out, complaints) = report(&[], &[empty.path()]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(complaints.contains("give it what `blkstay run --keep` was given"), "{complaints}");
+    let other = empty.path().join("other.json");
+    std::fs::write(&other, "{\"verdict\": \"open\"}").expect("a file");
+    let (code, _, complaints) = report(&[], &[&other]);
+    assert!(code == Some(1) && complaints.contains("no result of `blkstay run`"), "{complaints}");
+}
+
+#[test]
+fn it_is_written_to_a_file_where_one_is_named() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("report.html");
+    let (code, out, _) = report(&["-o", path.to_str().expect("text")], &[&kept("open")]);
+    assert_eq!((code, out.as_str()), (Some(0), ""));
+    assert_eq!(std::fs::read_to_string(&path).expect("the page"), page(&[&kept("open")]));
+}
