@@ -48,7 +48,8 @@ witness() {
         esac
     done
     while at=$(stay blocked "$pid"); do
-        case $at in D*) break ;; esac
+        # What it writes directly, before its hole, is on its way: the guest is slow.
+        case $at in *__iomap_dio_rw*) ;; D*) break ;; esac
     done
     stay report stuck "B ${at:-none: it is through}"
 }

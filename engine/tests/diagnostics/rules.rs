@@ -527,11 +527,11 @@ A = { op = "write" }
         said,
         [
             "`witness` must be `true`, `false` or a table of processes",
-            "`9` is no name of a variable: use A to Z, 0 to 9 and _",
-            "`block` is no name of a variable: use A to Z, 0 to 9 and _",
-            "variable `LIST` must be a line of text or a whole number",
             "unknown guest event `gone`",
             "unknown point `B`",
+            "`block` is no name of a variable: use A to Z, 0 to 9 and _",
+            "`9` is no name of a variable: use A to Z, 0 to 9 and _",
+            "variable `LIST` must be a line of text or a whole number",
             "expected a list of one guest event or more",
         ]
     );
