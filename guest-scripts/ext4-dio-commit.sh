@@ -15,7 +15,7 @@
 #   large-folio  B writes 1–4: 1 directly, and while the policy holds that, 4–7 are read ahead into the page cache, as one
 #                folio where there are large ones. (Before, it would be too early: A and B each drop what the cache has
 #                of their ranges when they begin.)
-#   no-extents   the file has extents when A is submitted, and none when B is
+#   no-extents   the file has extents when A is submitted, and none when B is (fsync would not commit that)
 #
 # Wants /dev/vda with ext4, of blocks of 4096.
 
@@ -51,7 +51,7 @@ bind_places() {
 race() {
     watch
     start_a "$A" || return
-    [ "$SHAPE" != no-extents ] || stay remove-extents $FILE || return
+    [ "$SHAPE" != no-extents ] || { stay remove-extents $FILE && sync; } || return
     commit || return
     if [ "$SHAPE" = large-folio ]; then
         start_b 1 $((4 * BLOCK)) && stay await H.arrived && read_ahead && stay emit read-ahead || return

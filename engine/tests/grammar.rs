@@ -84,6 +84,33 @@ fn a_policy_has_its_defaults() {
 }
 
 #[test]
+fn a_case_says_what_counts_as_evidence() {
+    let case = |lines: &str| {
+        let text = format!(
+            "[case]\nabout = \"A\"\nguest = \"a.sh\"\n{lines}\n[case.image]\nsize = \"1M\"\nfilesystem = \"ext4\"\n\
+             {NAMES}"
+        );
+        parse(&text).case.expect("a case")
+    };
+    let plain = case("witness = true");
+    assert!(plain.witness && plain.waits.is_empty() && plain.direct.is_empty() && plain.phases.is_empty());
+    let told = case("witness = { B = [\"f\"], C = { in = [\"g\", \"h\"], means = \"C is slow\" } }");
+    let waits: Vec<(&str, &[String], &str)> =
+        told.waits.iter().map(|wait| (&*wait.process, &*wait.functions, &*wait.means)).collect();
+    let [f, g, h] = ["f", "g", "h"].map(str::to_owned);
+    assert!(told.witness);
+    assert_eq!(waits, [("B", &[f][..], "B waits"), ("C", &[g, h][..], "C is slow")]);
+    let rest =
+        case("direct = { A = \"guest.g\" }\nvariables = { N = 3, TEXT = \"a b\" }\nphases = [\"guest.g\"]");
+    assert_eq!((&*rest.direct[0].point, &*rest.direct[0].seen), ("A", "g"));
+    assert_eq!(
+        rest.variables,
+        [("N", "3"), ("TEXT", "a b")].map(|(name, value)| (name.into(), value.into()))
+    );
+    assert_eq!(rest.phases, ["g"]);
+}
+
+#[test]
 fn a_case_says_what_the_disk_is() {
     let case =
         "[case]\nabout = \"x\"\nguest = \"x.sh\"\n[case.image]\nsize = \"64M\"\nfilesystem = \"ext4\"\n";

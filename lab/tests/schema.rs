@@ -8,10 +8,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The tables of the language: their keys, and the definitions that describe them; several if there are several forms.
-const TABLES: [(&[&str], &[&str]); 21] = [
+const TABLES: [(&[&str], &[&str]); 22] = [
     (grammar::INCLUDE, &["IncludedFile"]),
     (grammar::PARAMETER, &["DescribedParameter"]),
     (grammar::CASE, &["Case"]),
+    (grammar::WITNESS, &["WitnessMeant"]),
     (grammar::IMAGE, &["Image"]),
     (grammar::DEVICE, &["Device"]),
     (grammar::RANGE, &["RangeBytes", "RangeSectors", "RangeBlocks"]),

@@ -15,18 +15,23 @@ fn race() -> PathBuf {
 
 /// A case of one's own: the race's policy and script, each changed by replacing text.
 fn changed(directory: &Path, policy: &[[&str; 2]], script: &[[&str; 2]]) -> PathBuf {
-    let change = |from: PathBuf, to: PathBuf, changes: &[[&str; 2]]| {
-        let mut text = std::fs::read_to_string(from).expect("a file of the repository");
-        for [old, new] in changes {
-            assert!(text.contains(old), "`{old}` is not there to be replaced");
-            text = text.replace(old, new);
+    let change = |files: [(&str, &str); 2], changes: &[[&str; 2]]| {
+        let texts = files.map(|(from, _)| std::fs::read_to_string(root().join(from)).expect("a file"));
+        for [old, _] in changes {
+            assert!(texts.iter().any(|text| text.contains(old)), "`{old}` is not there to be replaced");
         }
-        std::fs::write(to, text).expect("a temporary file");
+        for ((_, to), text) in files.into_iter().zip(texts) {
+            let text = changes.iter().fold(text, |text, [old, new]| text.replace(old, new));
+            std::fs::write(directory.join(to), text).expect("a temporary file");
+        }
     };
-    let case = directory.join("case.toml");
-    change(race(), case.clone(), policy);
-    change(root().join("guest-scripts/ext4-dio-fallback.sh"), directory.join("ext4-dio-fallback.sh"), script);
-    case
+    std::fs::create_dir_all(directory.join("parts")).expect("a directory");
+    let part = "parts/ext4-dio.toml";
+    change([("policies/ext4-dio-fallback.toml", "case.toml"), (&format!("policies/{part}"), part)], policy);
+    let scripts = ["ext4-dio-fallback.sh", "ext4-dio.sh"];
+    let [main, shared] = scripts.map(|name| format!("guest-scripts/{name}"));
+    change([(&main, scripts[0]), (&shared, scripts[1])], script);
+    directory.join("case.toml")
 }
 
 #[test]
@@ -80,6 +85,63 @@ fn a_full_ring_opens_the_same_window() {
 #[test]
 fn a_journal_commit_opens_the_same_window() {
     assert_settles(&policy("ext4-dio-commit"));
+}
+
+/// A case on the affected kernel, every forced attempt of which shows the same.
+fn assert_all(case: &Path, more: &[&str], verdict: &str) -> Value {
+    let mut arguments = vec![case.to_str().expect("a path"), "--kernel", AFFECTED, "--times", "3", "--json"];
+    arguments.extend(more);
+    let output = run(&arguments);
+    let document: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
+    let kernel = document["kernels"][0].clone();
+    assert_eq!(kernel["control"]["reached"], 3, "{kernel:#}");
+    assert_eq!((&kernel["verdict"], &kernel["forced"][verdict]), (&verdict.into(), &3.into()), "{kernel:#}");
+    kernel
+}
+
+#[test]
+fn writes_that_share_a_page_and_no_byte_race_and_those_that_share_no_page_do_not() {
+    assert_all(&policy("ext4-dio-beside"), &[], "open");
+    assert_all(&policy("ext4-dio-beside"), &["--set", "block=4096"], "survived");
+}
+
+#[test]
+fn an_unaligned_write_over_a_hole_waits_for_direct_writes_where_it_takes_the_lock_exclusively() {
+    let kernel = assert_all(&policy("ext4-dio-unaligned"), &[], "closed");
+    let why = kernel["forced"]["reasons"][0]["why"].as_str().unwrap_or_default();
+    assert!(why.ends_with("B waits for A, in inode_dio_wait"), "{kernel:#}");
+}
+
+#[test]
+fn a_large_folio_is_needed_where_nothing_else_is_shared() {
+    assert_all(&policy("ext4-dio-large-folio"), &[], "survived");
+}
+
+#[test]
+fn a_file_that_loses_its_extents_under_a_direct_write_opens_the_same_window() {
+    assert_all(&policy("ext4-dio-migrated"), &[], "open");
+}
+
+#[test]
+fn what_direct_writes_cost_is_counted_phase_by_phase() {
+    let kernel = assert_all(&policy("ext4-dio-cost"), &[], "survived");
+    for arm in ["control", "forced"] {
+        let phases = kernel["traffic"][arm].as_array().expect("phases");
+        let names: Vec<&str> = phases.iter().filter_map(|phase| phase["phase"].as_str()).collect();
+        assert_eq!(names, ["extend", "overwrite", "fill", "extend-4", "overwrite-4", "fill-4", "mixed"]);
+        let [overwrite, fill] = [&phases[1], &phases[2]];
+        // 64 blocks each; overwriting needs no page, filling holes a page for each.
+        for phase in [overwrite, fill] {
+            assert!(
+                phase["writes"].as_u64() >= Some(64) && phase["flushes"].as_u64() >= Some(1),
+                "{phase:#}"
+            );
+            assert!(phase["written_bytes"].as_u64() >= Some(64 * 4096), "{phase:#}");
+        }
+        assert!(overwrite["dirtied_pages"].as_u64() < Some(8), "{overwrite:#}");
+        assert!(fill["dirtied_pages"].as_u64() >= Some(64), "{fill:#}");
+    }
 }
 
 #[test]

@@ -212,7 +212,16 @@ fn parameters_of_a_policy_are_set_on_the_command_line() {
 #[test]
 fn no_policy_is_without_a_test_and_a_header() {
     let stories = [include_str!("library.rs"), include_str!("guests.rs")].concat();
-    for path in lab::files(&lab::root().join("policies")) {
+    let (parts, cases): (Vec<_>, Vec<_>) = lab::files(&lab::root().join("policies"))
+        .into_iter()
+        .partition(|path| path.parent().is_some_and(|parent| parent.ends_with("parts")));
+    for part in parts {
+        let include = format!("\"parts/{}\"", part.file_name().unwrap_or_default().to_string_lossy());
+        let includes =
+            |path: &std::path::PathBuf| std::fs::read_to_string(path).expect("a policy").contains(&include);
+        assert!(cases.iter().any(includes), "no policy includes {include}");
+    }
+    for path in cases {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         assert!(stories.contains(&format!("(\"{name}\")")), "no test runs {name}");
         let text = std::fs::read_to_string(&path).expect("a policy");

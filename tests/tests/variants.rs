@@ -1,7 +1,7 @@
 //! Variants of stock kernels, in real guests. Source and headers are fetched once into the cache.
 
 use blkstay_tests::binary;
-use blkstay_tests::lab::{AFFECTED, document, policy, root};
+use blkstay_tests::lab::{AFFECTED, document, policy, root, run, said};
 use serde_json::Value;
 use std::io::Write;
 use std::path::Path;
@@ -78,6 +78,62 @@ fn the_documented_fix_closes_the_race_and_the_result_says_what_was_run() {
     assert_eq!(code, Some(1));
     assert!(said.contains("this hunk does not apply to 6.12."), "{said}");
     assert!(said.contains("my-fix.diff:3:1") && said.contains("fs/ext4/file.c (6.12."), "{said}");
+}
+
+/// The race on a variant: every forced attempt is closed, and why.
+fn closed(variant: &str, more: &[&str]) -> (Value, String) {
+    let case = policy("ext4-dio-fallback");
+    let spec = format!("variant:{variant}");
+    let mut arguments = vec![case.to_str().expect("a path"), "--json", "--times", "3", "--kernel", &spec];
+    arguments.extend(more);
+    let output = run(&arguments);
+    let document: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
+    let kernel = document["kernels"][0].clone();
+    assert_eq!(
+        (&kernel["verdict"], &kernel["forced"]["closed"]),
+        (&"closed".into(), &3.into()),
+        "{kernel:#}"
+    );
+    let why = kernel["forced"]["reasons"][0]["why"].as_str().unwrap_or_default().to_owned();
+    (kernel, why)
+}
+
+#[test]
+fn a_fix_that_makes_the_submission_itself_wait_gets_a_verdict_from_a_script_that_waits_for_it() {
+    if !can_build() {
+        return;
+    }
+    let (kernel, why) = closed("dio-exclusive-no-extents", &["--set", "submit=async"]);
+    assert_eq!(kernel["control"]["reached"], 3, "{kernel:#}");
+    assert!(why.contains("A's own submission waits until A is complete, in __iomap_dio_rw"), "{why}");
+}
+
+#[test]
+fn a_fix_that_removes_the_direct_write_is_told_from_one_that_makes_it_wait() {
+    if !can_build() {
+        return;
+    }
+    let (kernel, why) = closed("no-dio-without-extents", &[]);
+    assert_eq!(
+        (&kernel["control"]["reached"], &kernel["control"]["bypassed"]),
+        (&0.into(), &3.into()),
+        "{kernel:#}"
+    );
+    assert!(
+        why.starts_with("by-passed: no direct write to race with; A went through the page cache"),
+        "{why}"
+    );
+    assert!(why.contains("dirty 1") && why.ends_with("after guest.b-begins"), "{why}");
+}
+
+#[test]
+fn a_shared_lock_for_more_unaligned_writes_opens_what_an_exclusive_one_closes() {
+    if !can_build() {
+        return;
+    }
+    let document = document(&policy("ext4-dio-unaligned"), &["variant:dio-lock-by-zeroing"], "3");
+    assert_eq!(document["kernels"][0]["forced"]["open"], 3, "{document:#}");
 }
 
 #[test]

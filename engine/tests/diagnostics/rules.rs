@@ -1,6 +1,7 @@
 //! Mistakes in what becomes of a request.
 
 use super::assert_mistakes;
+use blkstay_engine::policy::Policy;
 
 #[test]
 fn rules_that_say_nothing_or_too_much() {
@@ -500,6 +501,39 @@ error: the stall is not over before the next begins
    |
    = help: make `for` shorter than `every`
 "#,
+    );
+}
+
+#[test]
+fn the_evidence_of_a_case() {
+    let text = r#"[case]
+about = "A"
+guest = "a.sh"
+witness = 7
+direct = { A = "guest.gone", B = "A.done" }
+variables = { block = 1, "9" = "x", LIST = [1] }
+phases = []
+[case.image]
+size = "1M"
+filesystem = "ext4"
+[event]
+g = "guest"
+[point]
+A = { op = "write" }
+"#;
+    let mistakes = Policy::parse("my.toml", text).expect_err("mistakes");
+    let said: Vec<&str> = mistakes.list.iter().map(|one| one.message.as_str()).collect();
+    assert_eq!(
+        said,
+        [
+            "`witness` must be `true`, `false` or a table of processes",
+            "unknown guest event `gone`",
+            "unknown point `B`",
+            "`block` is no name of a variable: use A to Z, 0 to 9 and _",
+            "`9` is no name of a variable: use A to Z, 0 to 9 and _",
+            "variable `LIST` must be a line of text or a whole number",
+            "expected a list of one guest event or more",
+        ]
     );
 }
 

@@ -1,5 +1,6 @@
 //! What a policy will do, in words, in the order in which things are decided.
 
+mod evidence;
 mod requests;
 mod rules;
 mod words;
@@ -153,6 +154,7 @@ impl Policy {
                         .to_owned(),
                 );
             }
+            case.explain_evidence(&mut items);
         }
         if self.has_chance() {
             items.push(format!(
