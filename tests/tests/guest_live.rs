@@ -13,13 +13,15 @@ const MB: u64 = 1 << 20;
 
 /// A write to the second megabyte is held until somebody says so.
 const HELD: &str = r#"
+event = { go = "control" }
+
 [point]
-W = { op = "write", offset = "1M", length = "4k" }
+W = { op = "write", place = { sector = 2048, sectors = 8 } }
 
 [[hold]]
-gate    = "W.complete"
-until   = "control.go"
-timeout = "300s"
+gate     = "W.complete"
+until    = "control.go"
+watchdog = "300s"
 "#;
 
 /// The script of a guest that begins by writing what is held.
@@ -93,6 +95,8 @@ fn a_disk_that_is_unplugged_leaves_nothing_behind_and_may_be_plugged_in_again() 
     let (daemon, mut guest) = start("say pulled\nvanish /dev/vda\nappear /dev/vda\nworks", |boot| boot);
     guest.expect("pulled");
     guest.qmp.ask("device_del", json!({ "id": "vda" }));
+    // As when it is unbound: the guest's driver waits for its requests before it lets the slot go.
+    daemon.control().emit("go");
     guest.qmp.wait_for("DEVICE_DELETED");
     guest.qmp.ask(
         "device_add",
