@@ -18,6 +18,9 @@ use vm_memory::GuestMemoryMmap;
 /// Bytes of a message's header: request, flags, size of the rest, each in 4 (vhost-user, "Header").
 const HEADER: usize = 12;
 
+/// Most descriptors in a message, SCM_MAX_FD of unix(7).
+const DESCRIPTORS_MAX: usize = 253;
+
 /// The protocol's version, in the flags of every message.
 const VERSION: u32 = 1;
 
@@ -129,7 +132,8 @@ fn peek_request_socket(stream: &UnixStream) -> Result<Option<UnixStream>> {
     if read < 4 || request != Some(u32::from(FrontendReq::SET_BACKEND_REQ_FD)) {
         return Ok(None);
     }
-    let mut space = nix::cmsg_space!([i32; 8]);
+    // As many as a message can have (unix(7)): what does not fit would be open and known to nobody.
+    let mut space = nix::cmsg_space!([i32; DESCRIPTORS_MAX]);
     let mut into = [IoSliceMut::new(&mut header)];
     let message = recvmsg::<()>(stream.as_raw_fd(), &mut into, Some(&mut space), flags)
         .context("cannot read a message")?;

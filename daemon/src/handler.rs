@@ -221,9 +221,12 @@ impl VhostUserBackendReqHandlerMut for Handler {
         let file = without_waiting(file)?;
         let fd = file.as_ref().map(AsRawFd::as_raw_fd).ok_or(Error::InvalidParam)?;
         ring.with(|vring| vring.set_kick(file));
-        self.attach_inflight(ring);
-        ring.start().map_err(refused)?;
-        tracing::debug!(queue = ring.index, "the guest has started a ring");
+        // One that runs goes on with another descriptor; what it has in flight is its own.
+        if !ring.is_running() {
+            self.attach_inflight(ring);
+            ring.start().map_err(refused)?;
+            tracing::debug!(queue = ring.index, "the guest has started a ring");
+        }
         self.crew.watch(ring.index, fd).map_err(Error::ReqHandlerError)
     }
 

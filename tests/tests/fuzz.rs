@@ -1,15 +1,16 @@
 //! Twenty thousand chains and more, half of which make no sense; the same ones every time.
 //!
-//! `BLKSTAY_SEED` chooses others; a failure names the seed.
+//! `BLKSTAY_SEED` chooses others; a failure names the seed. `BLKSTAY_CHAINS` says how many make up the flood.
 
 use blkstay_engine::request::Op;
 use blkstay_tests::client::{Client, HEADER_BYTES, Setup};
 use blkstay_tests::daemon::{Daemon, IMAGE_BYTES, Recipe};
-use blkstay_tests::journal;
 use blkstay_tests::memory::BASE;
 use blkstay_tests::queue::{Descriptor, INDIRECT, NEXT, WRITE};
 use blkstay_tests::random::Random;
 use blkstay_tests::request::{OK, Request};
+use blkstay_tests::{journal, number};
+use std::time::{Duration, Instant};
 use virtio_bindings::virtio_blk::{VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_WRITE_ZEROES};
 
 /// How many are offered; the daemon sees those that come before one that stops the ring.
@@ -220,4 +221,54 @@ fn a_read_only_image_stays_as_it_is() {
     let before = daemon.content();
     torment(&daemon, seed().wrapping_add(1));
     assert!(daemon.content() == before);
+}
+
+/// Whether a memory of the daemon's has grown, in KiB.
+const GROWTH_KB_MAX: u64 = 32 << 10;
+
+#[test]
+fn a_flood_of_chains_takes_neither_memory_nor_descriptors_and_stays_in_its_half() {
+    let (chains, seed) = (number("BLKSTAY_CHAINS", 100_000), seed().wrapping_add(2));
+    println!("BLKSTAY_SEED={seed}");
+    let daemon = Recipe::new().no_journal().start();
+    let before = daemon.content();
+    let setup =
+        Setup { queues: 2, queue_size: RING, lasts_max: Duration::from_secs(7200), ..Setup::default() };
+    let mut client = daemon.connect_with(setup);
+    let arena = client.allocate(8 << 20);
+    let mut fuzzer = Fuzzer { random: Random::new(seed), arena };
+    let (started, mut seen, mut stopped) = (Instant::now(), 0, 0_u64);
+    let mut at_first = None;
+    while seen < chains {
+        let used = client.queues[0].used_index();
+        let offered = fuzzer.offer(&mut client);
+        client.queues[0].kick();
+        client.allocate_from(arena + (8 << 20));
+        let fence = client.start_on(1, &Request::id());
+        assert_eq!(client.wait(&fence).status, OK);
+        client.stop_queue(0);
+        let through = u64::from(client.queues[0].used_index().wrapping_sub(used));
+        let is_stopped = through < offered as u64;
+        seen += through + u64::from(is_stopped);
+        stopped += u64::from(is_stopped);
+        client.queues[0].reset();
+        client.start_queue(0);
+        // What a daemon needs when it works is not what it grows by.
+        if at_first.is_none() && seen > chains / 10 {
+            at_first = Some((daemon.status("VmRSS"), daemon.open_files()));
+        }
+    }
+    let (memory, files) = at_first.expect("a tenth of them");
+    let per_second = seen as f64 / started.elapsed().as_secs_f64();
+    println!(
+        "RESULT {seen} chains, {stopped} stopped the ring, {per_second:.0}/s; memory {memory} -> {} KiB, files {files} -> {}",
+        daemon.status("VmRSS"),
+        daemon.open_files()
+    );
+    assert!(daemon.status("VmRSS") < memory + GROWTH_KB_MAX);
+    assert!(daemon.open_files() <= files);
+    let (after, unwritable) = (daemon.content(), WRITABLE as usize * 512);
+    assert!(after.len() == before.len() && after[..unwritable] == before[..unwritable]);
+    drop(client);
+    daemon.assert_serves();
 }

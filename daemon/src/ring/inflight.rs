@@ -169,6 +169,15 @@ impl Inflight {
         Ok(left.into_iter().map(|(_, head)| head).collect())
     }
 
+    /// Nothing is in flight any more, whatever the guest has seen.
+    pub fn forget(&mut self) {
+        self.batch.clear();
+        let Some(slice) = self.slice() else { return };
+        for at in (HEADER..self.bytes).step_by(STATE) {
+            let _ = slice.write_obj(0_u8, at);
+        }
+    }
+
     /// The guest saw the last batch, and the daemon died before it could note that.
     fn forget_published(
         &self,

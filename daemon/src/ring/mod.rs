@@ -170,6 +170,11 @@ impl Ring {
         self.lock().inflight = inflight;
     }
 
+    /// Whether the guest has started it, and not stopped or broken it since.
+    pub fn is_running(&self) -> bool {
+        self.lock().vring.get_ref().get_queue().ready() && !self.is_broken()
+    }
+
     /// The guest starts it: chains are taken from here on.
     ///
     /// # Errors
@@ -191,6 +196,12 @@ impl Ring {
     pub fn reset(&self) -> u16 {
         let mut state = self.lock();
         state.resubmit.clear();
+        // What was in flight when it broke will never be in its used ring.
+        if self.is_broken()
+            && let Some(inflight) = &mut state.inflight
+        {
+            inflight.forget();
+        }
         state.vring.set_kick(None);
         state.vring.set_call(None);
         state.vring.queue_next_avail()

@@ -71,7 +71,7 @@ impl Pen<'_> {
 /// Where a request is drawn at that place of the axis.
 fn bar_of(lanes: &[Lane], life: &Life, x: f64) -> Option<(f64, f64)> {
     let name = format!("{} ", life.request.id);
-    let bars = lanes.iter().flat_map(|lane| &lane.bars);
-    let bar = bars.filter(|bar| bar.title.starts_with(&name)).next()?;
+    let mut bars = lanes.iter().flat_map(|lane| &lane.bars);
+    let bar = bars.find(|bar| bar.title.starts_with(&name))?;
     Some((x, bar.y + bar.height / 2.0))
 }

@@ -132,7 +132,7 @@ fn broken(tick: &Tick, bottom: f64) -> Markup {
         let tooth = |index: usize| {
             format!(
                 "L{} {}",
-                px(x + if index % 2 == 0 { 2.0 } else { -2.0 }),
+                px(x + if index.is_multiple_of(2) { 2.0 } else { -2.0 }),
                 px((index as f64 * TOOTH).min(bottom))
             )
         };

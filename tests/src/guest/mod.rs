@@ -54,12 +54,15 @@ pub struct Boot {
     filesystem: Option<&'static str>,
     files: Vec<PathBuf>,
     reboots: bool,
+    /// Bytes of a block of QEMU's own disk.
+    block_bytes: u64,
 }
 
 impl Boot {
     /// A guest with one processor and one queue that does what a shell script says.
     pub fn new(script: &str) -> Boot {
-        Boot { script: script.to_owned(), cpus: 1, filesystem: None, files: Vec::new(), reboots: false }
+        let script = script.to_owned();
+        Boot { script, cpus: 1, filesystem: None, files: Vec::new(), reboots: false, block_bytes: 512 }
     }
 
     /// The same with so many processors, and a queue for each.
@@ -70,6 +73,11 @@ impl Boot {
     /// The same with a filesystem.
     pub fn filesystem(self, filesystem: &'static str) -> Boot {
         Boot { filesystem: Some(filesystem), ..self }
+    }
+
+    /// The same, QEMU's own disk with blocks of so many bytes.
+    pub fn blocks_of(self, block_bytes: u64) -> Boot {
+        Boot { block_bytes, ..self }
     }
 
     /// The same with another program in its `/bin`.
@@ -112,7 +120,7 @@ impl Boot {
         let listen = |name: &str| UnixListener::bind(at(name)).expect("listen");
         let (console, monitor) = (listen("console"), listen("monitor"));
         let mut command = Command::new("qemu-system-x86_64");
-        command.args(machine(self.cpus)).args(device(disk, self.cpus));
+        command.args(machine(self.cpus)).args(device(disk, self.cpus, self.block_bytes));
         for (id, path) in [("console", at("console")), ("monitor", at("monitor"))] {
             command.args(["-chardev", &format!("socket,id={id},path={}", path.display())]);
         }
@@ -243,7 +251,7 @@ fn machine(cpus: u16) -> Vec<String> {
     flags.iter().chain(arguments.iter().flatten()).map(|word| (*word).to_owned()).collect()
 }
 
-fn device(disk: Disk<'_>, queues: u16) -> Vec<String> {
+fn device(disk: Disk<'_>, queues: u16, block_bytes: u64) -> Vec<String> {
     let arguments = match disk {
         Disk::Served(socket) => {
             let chardev = format!("socket,id=disk,path={},reconnect-ms=20", socket.display());
@@ -252,7 +260,9 @@ fn device(disk: Disk<'_>, queues: u16) -> Vec<String> {
         }
         Disk::Raw(image) => {
             let drive = format!("if=none,id=disk,format=raw,discard=unmap,file={}", image.display());
-            let device = format!("virtio-blk-pci,drive=disk,num-queues={queues},bus=port0,id=vda");
+            let device = format!(
+                "virtio-blk-pci,drive=disk,num-queues={queues},logical_block_size={block_bytes},physical_block_size={block_bytes},bus=port0,id=vda"
+            );
             ["-drive".to_owned(), drive, "-device".to_owned(), device]
         }
     };
