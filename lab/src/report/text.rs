@@ -176,9 +176,9 @@ fn state(requests: &[&Life], t: Nanos) -> char {
             .any(|stand| stand.from_ns <= t && stand.released.as_ref().is_none_or(|(to, _)| *to > t))
     };
     let alive = |life: &&Life| life.arrived_ns <= t && life.end_ns(Nanos::MAX) > t;
-    if requests.iter().any(|life| held(life)) {
+    if requests.iter().any(held) {
         '#'
-    } else if requests.iter().any(|life| alive(life)) {
+    } else if requests.iter().any(alive) {
         '|'
     } else {
         ' '
