@@ -4,35 +4,33 @@
 //! Records reach the journal before the actions of their step have any effect outside, so whatever
 //! a guest or a client has seen happen is in the journal, also after `kill -9`.
 
+mod calls;
+mod step;
+
 use crate::carried::Carried;
-use crate::chain::{Finished, Parsed};
+use crate::chain::Parsed;
 use crate::classes::Classes;
 use crate::complaints::Complaints;
 use crate::connection::Connections;
 use crate::device::Device;
-use crate::inner::{Inner, Owed, Pending, Stage};
+use crate::inner::{Inner, Pending, Stage};
 use crate::journal::{Journal, Lane};
 use crate::ring::{Ring, Taken};
-use crate::stats::{Passed, Stats};
-use crate::timer::{NEVER, Timer};
+use crate::stats::Passed;
+use crate::timer::Timer;
 use arc_swap::ArcSwap;
 use blkstay_drives::{Drive, Ended};
-use blkstay_engine::control::{Answer, Call, Command, Reply};
-use blkstay_engine::engine::{Action, Input, Sieve, Token};
-use blkstay_engine::journal::{Abandon, Record, Source};
+use blkstay_engine::engine::{Action, Input, Sieve};
+use blkstay_engine::journal::{Abandon, Record};
 use blkstay_engine::policy::Policy;
-use blkstay_engine::report::StatsReport;
-use blkstay_engine::request::{Nanos, Op, RequestId, Status};
+use blkstay_engine::request::{Nanos, RequestId, Status};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// How often the timer tries to get the lock before it sleeps for it: some tens of microseconds.
 const TRIES: usize = 2000;
-
-/// How long requests that went past the policy may take before another one is loaded: a watchdog.
-const QUIET_LIMIT: Duration = Duration::from_secs(10);
 
 /// What a core is made of.
 pub struct Parts {
@@ -213,105 +211,6 @@ impl Core {
         self.settle(&mut inner);
     }
 
-    /// Carries out a command; the answer goes to `client` once it has taken effect.
-    pub fn call(&self, source: Source, call: Call, client: &UnboundedSender<Reply>) {
-        let Call { id, during, command } = call;
-        let owed = Owed { id, client: client.clone(), warnings: Vec::new() };
-        match command {
-            Command::Load { .. } if source != Source::Guest => self.call_load(owed, source, during, command),
-            Command::Stats if source != Source::Guest => {
-                let mut inner = self.lock();
-                let answer = self.stats(&inner);
-                self.answer(&mut inner, owed, answer);
-            }
-            Command::Resize { bytes } if source != Source::Guest => {
-                let mut inner = self.lock();
-                let answer = self.resize(&mut inner, bytes);
-                self.answer(&mut inner, owed, answer);
-            }
-            Command::Pause { queue: Some(queue), .. }
-                if source != Source::Guest && queue >= self.queues() =>
-            {
-                let answer = Answer::Error { message: self.no_queue(queue) };
-                self.answer(&mut self.lock(), owed, answer);
-            }
-            command => {
-                let mut inner = self.lock();
-                self.call_engine(&mut inner, owed, source, during, command);
-                self.settle(&mut inner);
-            }
-        }
-    }
-
-    fn queues(&self) -> u16 {
-        self.device.model().queues
-    }
-
-    fn no_queue(&self, queue: u16) -> String {
-        match self.queues() {
-            1 => {
-                format!("there is no queue {queue}, only queue 0; leave `queue` out to pause the whole disk")
-            }
-            queues => format!(
-                "there is no queue {queue}: they are 0 to {}; leave `queue` out to pause the whole disk",
-                queues - 1
-            ),
-        }
-    }
-
-    /// Another policy begins when nothing is under way that has gone past the one before.
-    fn call_load(&self, owed: Owed, source: Source, during: Option<u64>, command: Command) {
-        self.shut.store(true, Ordering::Release);
-        self.settle(&mut self.lock());
-        let is_quiet = self.passed.wait_until_none(QUIET_LIMIT);
-        let mut inner = self.lock();
-        self.shut.store(false, Ordering::Release);
-        if is_quiet {
-            self.call_engine(&mut inner, owed, source, during, command);
-            match inner.effects.replies.last() {
-                Some((_, Answer::Error { .. })) => tracing::info!("a policy was refused"),
-                _ => inner.policy_is_loaded(),
-            }
-            self.settle(&mut inner);
-        } else {
-            let message = format!(
-                "the drive has not finished what it has within {} s; the policy is the one before",
-                QUIET_LIMIT.as_secs()
-            );
-            self.answer(&mut inner, owed, Answer::Error { message });
-        }
-    }
-
-    fn call_engine(
-        &self,
-        inner: &mut Inner,
-        owed: Owed,
-        source: Source,
-        during: Option<u64>,
-        command: Command,
-    ) {
-        let token = inner.owe(owed);
-        self.step(inner, Input::Call { token, source, during, command });
-    }
-
-    fn answer(&self, inner: &mut Inner, owed: Owed, answer: Answer) {
-        let token = inner.owe(owed);
-        inner.effects.replies.push((token, answer));
-        self.settle(inner);
-    }
-
-    /// A client is gone: what it waits for is forgotten.
-    pub fn forget(&self, client: &UnboundedSender<Reply>) {
-        let mut inner = self.lock();
-        let owed = inner.owed.iter().filter(|(_, owed)| owed.client.same_channel(client));
-        let tokens: Vec<Token> = owed.map(|(token, _)| *token).collect();
-        for token in tokens {
-            inner.owed.remove(&token);
-            self.step(&mut inner, Input::Forget(token));
-        }
-        self.settle(&mut inner);
-    }
-
     /// A guest connected.
     pub fn connected(&self) {
         let mut inner = self.lock();
@@ -374,191 +273,6 @@ impl Core {
             }
         }
         self.lock()
-    }
-
-    /// What is due comes first: whoever is here does it, rather than the timer that waits for the lock.
-    fn step(&self, inner: &mut Inner, input: Input) {
-        self.tick_if_due(inner);
-        if inner.closed {
-            return inner.give_up(input);
-        }
-        let now = self.now();
-        let actions = inner.engine.step(now, input);
-        self.carry_out(inner, now, actions);
-    }
-
-    fn tick_if_due(&self, inner: &mut Inner) {
-        let now = self.now();
-        if inner.due <= now && !inner.closed {
-            inner.due = NEVER;
-            let actions = inner.engine.step(now, Input::Tick);
-            self.carry_out(inner, now, actions);
-        }
-    }
-
-    /// `now` is the time at which the engine decided: the journal fed back gives the same decisions.
-    fn carry_out(&self, inner: &mut Inner, now: Nanos, actions: Vec<Action>) {
-        for action in actions {
-            match action {
-                Action::Record(record) => inner.journal.add(now, &record),
-                Action::Submit(id) => self.submit(inner, id),
-                Action::Complete(id, status) => inner.complete(now, id, status),
-                Action::Abandon(id) => inner.abandon(id),
-                Action::WakeAt(at) => {
-                    inner.due = at.unwrap_or(NEVER);
-                    self.timer.set(inner.due);
-                }
-                Action::Warn(token, warnings) => inner.warn(token, warnings),
-                Action::Reply(token, answer) => inner.effects.replies.push((token, answer)),
-            }
-        }
-    }
-
-    fn submit(&self, inner: &mut Inner, id: RequestId) {
-        let Some(Pending { stage, ring, since }) = inner.pending.remove(&id) else { return };
-        let stage = match stage {
-            Stage::Arrived(request) if request.asked.op == Op::GetId => {
-                let request = request.submit();
-                let written = request.answer(&self.device.serial());
-                inner.effects.answered.push(id);
-                Stage::Finished(request.finish(written))
-            }
-            Stage::Arrived(request) => {
-                let (ring, durable) = (ring.clone(), self.device.writes_through());
-                let lane = usize::from(ring.index) % self.lanes;
-                let request = request.submit();
-                let carried = Carried { id, ring, request, passed: false, durable, since };
-                inner.effects.submissions[lane].push(carried);
-                Stage::InDrive
-            }
-            other => other,
-        };
-        inner.pending.insert(id, Pending { stage, ring, since });
-    }
-
-    /// Does what follows from what was decided, now that it is recorded, until nothing follows any more.
-    fn settle(&self, inner: &mut Inner) {
-        self.publish_sieve(inner);
-        let mut ended = Vec::new();
-        while !inner.effects.is_empty() {
-            if let Err(error) = inner.journal.check() {
-                if !inner.closed {
-                    inner.closed = true;
-                    self.fail(&error);
-                }
-                inner.forget_effects();
-                break;
-            }
-            for lane in 0..self.lanes {
-                let mut requests = std::mem::take(&mut inner.effects.submissions[lane]);
-                if !requests.is_empty() {
-                    self.drive.submit(lane, &mut requests, &mut ended);
-                }
-                inner.effects.submissions[lane] = requests;
-            }
-            inner.tell_guest();
-            for (token, answer) in std::mem::take(&mut inner.effects.replies) {
-                inner.reply(token, answer);
-            }
-            for id in std::mem::take(&mut inner.effects.answered) {
-                let (status, probes) = (Status::Ok, Default::default());
-                self.step(inner, Input::Done { id, status, probes });
-            }
-            self.take_back(inner, &mut ended);
-            self.publish_sieve(inner);
-        }
-    }
-
-    /// Before anybody gets an answer, so that what it does next is seen by the new one.
-    fn publish_sieve(&self, inner: &Inner) {
-        let everything = inner.classes.is_followed() || self.shut.load(Ordering::Acquire);
-        if let Some(sieve) = inner.engine.other_sieve(&self.sieve.load(), everything) {
-            self.sieve.store(Arc::new(sieve));
-        }
-    }
-
-    fn take_back(&self, inner: &mut Inner, ended: &mut Vec<Ended<Carried>>) {
-        for Ended { request: carried, result } in ended.drain(..) {
-            let Carried { id, passed, since, .. } = carried;
-            let ring = carried.ring.clone();
-            let (request, status, error) = carried.finish(&result);
-            if let Some(error) = &error {
-                self.drive_failed(id, status, error);
-            }
-            if passed {
-                inner.journal.completed(self.now(), id, status, error.as_deref());
-                inner.stats.ended(request.asked, status, self.now().saturating_sub(since));
-                self.passed.left(usize::from(ring.index) % self.lanes, 1);
-                inner.effects.completions.push((ring, request, status));
-                continue;
-            }
-            inner.is_through(id, &request, status);
-            match inner.pending.remove(&id) {
-                Some(Pending { stage: Stage::InDrive, .. }) => {
-                    let probes = inner.probes_of_read(&request, status);
-                    self.put_back(inner, id, request, ring, since);
-                    self.step(
-                        inner,
-                        match error {
-                            None => Input::Done { id, status, probes },
-                            Some(error) => Input::Failed { id, status, error },
-                        },
-                    );
-                }
-                _ => ring.abandon(request),
-            }
-        }
-    }
-
-    fn put_back(&self, inner: &mut Inner, id: RequestId, request: Finished, ring: Arc<Ring>, since: Nanos) {
-        inner.pending.insert(id, Pending { stage: Stage::Finished(request), ring, since });
-    }
-
-    fn stats(&self, inner: &Inner) -> Answer {
-        let mut all = Stats::default();
-        all.add(&inner.stats);
-        self.passed.add_to(&mut all);
-        let (in_flight, held) = inner.engine.counts();
-        Answer::Stats(Box::new(StatsReport {
-            uptime_ns: self.now(),
-            bytes: self.drive.bytes(),
-            connected: self.connections.is_connected(),
-            in_flight,
-            held,
-            passing: self.passed.all_in_flight(),
-            policy: inner.engine.policy_report(),
-            ops: all.report(),
-        }))
-    }
-
-    fn resize(&self, inner: &mut Inner, bytes: u64) -> Answer {
-        let block = u64::from(self.device.model().block_bytes);
-        if bytes == 0 || !bytes.is_multiple_of(block) {
-            let message = format!("a disk has a positive multiple of {block} bytes, {bytes} is none");
-            return Answer::Error { message };
-        }
-        if self.device.model().read_only {
-            return Answer::Error {
-                message: "the disk is read-only; serve it without --read-only".to_owned(),
-            };
-        }
-        // A smaller disk ends for the guest before it ends for the drive.
-        let before = self.drive.bytes();
-        self.device.set_bytes(bytes.min(before));
-        match self.drive.resize(bytes) {
-            Ok(()) => {
-                tracing::info!(bytes, before, "the disk has another size");
-                inner.journal.add(self.now(), &Record::Resized { bytes });
-                inner.classes.resized(bytes);
-                self.device.set_bytes(bytes);
-                self.connections.config_changed();
-                Answer::Done
-            }
-            Err(error) => {
-                self.device.set_bytes(before);
-                Answer::Error { message: format!("the disk cannot have {bytes} bytes: {error}") }
-            }
-        }
     }
 }
 

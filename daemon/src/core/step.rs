@@ -1,0 +1,153 @@
+//! A step: something happens, the engine decides, and what follows is carried out once it is recorded.
+
+use super::Core;
+use crate::carried::Carried;
+use crate::chain::Finished;
+use crate::inner::{Inner, Pending, Stage};
+use crate::ring::Ring;
+use crate::timer::NEVER;
+use blkstay_drives::Ended;
+use blkstay_engine::engine::{Action, Input};
+use blkstay_engine::request::{Nanos, Op, RequestId, Status};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+impl Core {
+    /// What is due comes first: whoever is here does it, rather than the timer that waits for the lock.
+    pub(super) fn step(&self, inner: &mut Inner, input: Input) {
+        self.tick_if_due(inner);
+        if inner.closed {
+            return inner.give_up(input);
+        }
+        let now = self.now();
+        let actions = inner.engine.step(now, input);
+        self.carry_out(inner, now, actions);
+    }
+
+    pub(super) fn tick_if_due(&self, inner: &mut Inner) {
+        let now = self.now();
+        if inner.due <= now && !inner.closed {
+            inner.due = NEVER;
+            let actions = inner.engine.step(now, Input::Tick);
+            self.carry_out(inner, now, actions);
+        }
+    }
+
+    /// `now` is the time at which the engine decided: the journal fed back gives the same decisions.
+    pub(super) fn carry_out(&self, inner: &mut Inner, now: Nanos, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Record(record) => inner.journal.add(now, &record),
+                Action::Submit(id) => self.submit(inner, id),
+                Action::Complete(id, status) => inner.complete(now, id, status),
+                Action::Abandon(id) => inner.abandon(id),
+                Action::WakeAt(at) => {
+                    inner.due = at.unwrap_or(NEVER);
+                    self.timer.set(inner.due);
+                }
+                Action::Warn(token, warnings) => inner.warn(token, warnings),
+                Action::Reply(token, answer) => inner.effects.replies.push((token, answer)),
+            }
+        }
+    }
+
+    fn submit(&self, inner: &mut Inner, id: RequestId) {
+        let Some(Pending { stage, ring, since }) = inner.pending.remove(&id) else { return };
+        let stage = match stage {
+            Stage::Arrived(request) if request.asked.op == Op::GetId => {
+                let request = request.submit();
+                let written = request.answer(&self.device.serial());
+                inner.effects.answered.push(id);
+                Stage::Finished(request.finish(written))
+            }
+            Stage::Arrived(request) => {
+                let (ring, durable) = (ring.clone(), self.device.writes_through());
+                let lane = usize::from(ring.index) % self.lanes;
+                let request = request.submit();
+                let carried = Carried { id, ring, request, passed: false, durable, since };
+                inner.effects.submissions[lane].push(carried);
+                Stage::InDrive
+            }
+            other => other,
+        };
+        inner.pending.insert(id, Pending { stage, ring, since });
+    }
+
+    /// Does what follows from what was decided, now that it is recorded, until nothing follows any more.
+    pub(super) fn settle(&self, inner: &mut Inner) {
+        self.publish_sieve(inner);
+        let mut ended = Vec::new();
+        while !inner.effects.is_empty() {
+            if let Err(error) = inner.journal.check() {
+                if !inner.closed {
+                    inner.closed = true;
+                    self.fail(&error);
+                }
+                inner.forget_effects();
+                break;
+            }
+            for lane in 0..self.lanes {
+                let mut requests = std::mem::take(&mut inner.effects.submissions[lane]);
+                if !requests.is_empty() {
+                    self.drive.submit(lane, &mut requests, &mut ended);
+                }
+                inner.effects.submissions[lane] = requests;
+            }
+            inner.tell_guest();
+            for (token, answer) in std::mem::take(&mut inner.effects.replies) {
+                inner.reply(token, answer);
+            }
+            for id in std::mem::take(&mut inner.effects.answered) {
+                let (status, probes) = (Status::Ok, Default::default());
+                self.step(inner, Input::Done { id, status, probes });
+            }
+            self.take_back(inner, &mut ended);
+            self.publish_sieve(inner);
+        }
+    }
+
+    /// Before anybody gets an answer, so that what it does next is seen by the new one.
+    fn publish_sieve(&self, inner: &Inner) {
+        let everything = inner.classes.is_followed() || self.shut.load(Ordering::Acquire);
+        if let Some(sieve) = inner.engine.other_sieve(&self.sieve.load(), everything) {
+            self.sieve.store(Arc::new(sieve));
+        }
+    }
+
+    pub(super) fn take_back(&self, inner: &mut Inner, ended: &mut Vec<Ended<Carried>>) {
+        for Ended { request: carried, result } in ended.drain(..) {
+            let Carried { id, passed, since, .. } = carried;
+            let ring = carried.ring.clone();
+            let (request, status, error) = carried.finish(&result);
+            if let Some(error) = &error {
+                self.drive_failed(id, status, error);
+            }
+            if passed {
+                inner.journal.completed(self.now(), id, status, error.as_deref());
+                inner.stats.ended(request.asked, status, self.now().saturating_sub(since));
+                self.passed.left(usize::from(ring.index) % self.lanes, 1);
+                inner.effects.completions.push((ring, request, status));
+                continue;
+            }
+            inner.is_through(id, &request, status);
+            match inner.pending.remove(&id) {
+                Some(Pending { stage: Stage::InDrive, .. }) => {
+                    let probes = inner.probes_of_read(&request, status);
+                    self.put_back(inner, id, request, ring, since);
+                    self.step(
+                        inner,
+                        match error {
+                            None => Input::Done { id, status, probes },
+                            Some(error) => Input::Failed { id, status, error },
+                        },
+                    );
+                }
+                _ => ring.abandon(request),
+            }
+        }
+    }
+
+    fn put_back(&self, inner: &mut Inner, id: RequestId, request: Finished, ring: Arc<Ring>, since: Nanos) {
+        inner.pending.insert(id, Pending { stage: Stage::Finished(request), ring, since });
+    }
+}
