@@ -228,7 +228,7 @@ const GROWTH_KB_MAX: u64 = 32 << 10;
 
 #[test]
 fn a_flood_of_chains_takes_neither_memory_nor_descriptors_and_stays_in_its_half() {
-    let (chains, seed) = (number("BLKSTAY_CHAINS", 100_000), seed().wrapping_add(2));
+    let (chains, seed) = (number("BLKSTAY_CHAINS", 20_000), seed().wrapping_add(2));
     println!("BLKSTAY_SEED={seed}");
     let daemon = Recipe::new().no_journal().start();
     let before = daemon.content();
