@@ -185,7 +185,7 @@ fn torment(daemon: &Daemon, seed: u64) {
 
 #[test]
 fn any_chain_gets_a_status_or_stops_the_ring_and_the_image_stays_whole() {
-    let daemon = Daemon::start();
+    let daemon = Recipe::new().argument("--threads").argument("1").start();
     let before = daemon.content();
     torment(&daemon, seed());
     let after = daemon.content();
@@ -217,7 +217,7 @@ fn any_chain_gets_a_status_or_stops_the_ring_and_the_image_stays_whole() {
 
 #[test]
 fn a_read_only_image_stays_as_it_is() {
-    let daemon = Recipe::new().argument("--read-only").start();
+    let daemon = Recipe::new().argument("--read-only").argument("--threads").argument("1").start();
     let before = daemon.content();
     torment(&daemon, seed().wrapping_add(1));
     assert!(daemon.content() == before);
@@ -230,7 +230,7 @@ const GROWTH_KB_MAX: u64 = 32 << 10;
 fn a_flood_of_chains_takes_neither_memory_nor_descriptors_and_stays_in_its_half() {
     let (chains, seed) = (number("BLKSTAY_CHAINS", 20_000), seed().wrapping_add(2));
     println!("BLKSTAY_SEED={seed}");
-    let daemon = Recipe::new().no_journal().start();
+    let daemon = Recipe::new().no_journal().argument("--threads").argument("1").start();
     let before = daemon.content();
     let setup =
         Setup { queues: 2, queue_size: RING, lasts_max: Duration::from_secs(7200), ..Setup::default() };
