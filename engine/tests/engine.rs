@@ -5,11 +5,12 @@ use blkstay_engine::control::{Answer, Command, ExprText};
 use blkstay_engine::engine::{Action, Engine, Input, Token};
 use blkstay_engine::event::Gate;
 use blkstay_engine::journal::{Abandon, Arm, Cause, Record, Source, Stage};
-use blkstay_engine::policy::Policy;
+use blkstay_engine::policy::{Included, Policy, Written};
 use blkstay_engine::report::AttemptReport;
 use blkstay_engine::request::{ByteRange, Op, Probes, Request, RequestId, Status};
 
 const RACE: &str = include_str!("../../policies/ext4-dio-fallback.toml");
+const PART: &str = include_str!("../../policies/parts/ext4-dio.toml");
 const WATCHDOG: Cause = Cause::Watchdog { limit_ns: 1_000_000, unheard: false };
 const VICTIM: u64 = 40960;
 const INDIRECT: u64 = 81920;
@@ -25,7 +26,10 @@ struct Bench {
 impl Bench {
     fn new(policy: &str) -> Bench {
         let mut bench = Bench { engine: Engine::new(), now: 0, token: 0, records: Vec::new() };
-        let load = Command::load("test", policy, false);
+        let part = Included { path: "parts/ext4-dio.toml".to_owned(), text: PART.to_owned() };
+        let included = if policy.contains(&part.path) { vec![part] } else { Vec::new() };
+        let (origin, text) = ("test".to_owned(), policy.to_owned());
+        let load = Command::load_written(Written { origin, text, included, ..Written::default() }, false);
         assert_eq!(bench.control(load), Some(Answer::Done));
         bench
     }
