@@ -80,10 +80,15 @@ fn the_documented_fix_closes_the_race_and_the_result_says_what_was_run() {
     assert!(said.contains("my-fix.diff:3:1") && said.contains("fs/ext4/file.c (6.12."), "{said}");
 }
 
+/// A variant of the library, as a kernel wherever the program runs.
+fn library(name: &str) -> String {
+    root().join("variants").join(format!("{name}.toml")).display().to_string()
+}
+
 /// The race on a variant: every forced attempt is closed, and why.
 fn closed(variant: &str, more: &[&str]) -> (Value, String) {
     let case = policy("ext4-dio-fallback");
-    let spec = format!("variant:{variant}");
+    let spec = library(variant);
     let mut arguments = vec![case.to_str().expect("a path"), "--json", "--times", "3", "--kernel", &spec];
     arguments.extend(more);
     let output = run(&arguments);
@@ -132,7 +137,7 @@ fn a_shared_lock_for_more_unaligned_writes_opens_what_an_exclusive_one_closes() 
     if !can_build() {
         return;
     }
-    let document = document(&policy("ext4-dio-unaligned"), &["variant:dio-lock-by-zeroing"], "3");
+    let document = document(&policy("ext4-dio-unaligned"), &[&library("dio-lock-by-zeroing")], "3");
     assert_eq!(document["kernels"][0]["forced"]["open"], 3, "{document:#}");
 }
 
