@@ -62,9 +62,9 @@ impl Carried {
         }
     }
 
-    /// It is over, and was never the drive's: `written` bytes were put into the guest's memory.
-    pub fn finish_with(self, written: u32) -> Finished {
-        self.request.finish(written)
+    /// It is given up, and was never the drive's: the guest will not be told.
+    pub fn abandon(self) {
+        self.ring.abandon(self.request.finish(0));
     }
 }
 

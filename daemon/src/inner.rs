@@ -218,10 +218,7 @@ impl Inner {
 
     /// Nothing that was to be done is done.
     pub fn forget_effects(&mut self) {
-        for carried in self.effects.submissions.iter_mut().flat_map(|lane| lane.drain(..)) {
-            let ring = carried.ring.clone();
-            ring.abandon(carried.finish_with(0));
-        }
+        self.effects.submissions.iter_mut().flat_map(|lane| lane.drain(..)).for_each(Carried::abandon);
         for (ring, request, _) in self.effects.completions.drain(..) {
             ring.abandon(request);
         }

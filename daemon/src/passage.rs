@@ -196,10 +196,7 @@ impl Passage {
     /// What arrived is not on record, so it is not served.
     fn give_up(&mut self) {
         let count = self.to_drive.len();
-        for carried in self.to_drive.drain(..) {
-            let ring = carried.ring.clone();
-            ring.abandon(carried.finish_with(0));
-        }
+        self.to_drive.drain(..).for_each(Carried::abandon);
         self.core.passed().left(self.lane, count);
         self.tell_guest();
     }

@@ -248,8 +248,7 @@ impl State {
             return Err(Broken::Rings);
         }
         queue.disable_notification(memory).map_err(|_| Broken::Rings)?;
-        let room = TAKEN_AT_ONCE.saturating_sub(taken.len());
-        for chain in queue.iter(memory).map_err(|_| Broken::Rings)?.take(room) {
+        for chain in queue.iter(memory).map_err(|_| Broken::Rings)?.take(TAKEN_AT_ONCE) {
             let head = chain.head_index();
             let parsed = self.parser.parse(table, head, &self.memory, limits)?;
             taken.push(Taken { parsed, resubmitted: false });

@@ -23,7 +23,7 @@ mod plan;
 mod pool;
 mod process;
 pub(crate) mod progress;
-mod rate;
+pub(crate) mod rate;
 pub(crate) mod schedule;
 pub(crate) mod store;
 pub(crate) mod subject;
