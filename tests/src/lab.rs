@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// A kernel with the race.
-pub const AFFECTED: &str = "debian:6.12";
+/// A kernel with the race: an exact build, since the newest of a series may have got the fix.
+pub const AFFECTED: &str = "debian:6.12.107";
 
 /// A kernel without.
 pub const FIXED: &str = "debian:7.3";
