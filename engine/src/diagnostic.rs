@@ -7,6 +7,9 @@ use std::ops::Range;
 /// Most mistakes that are shown at once.
 const SHOWN_MAX: usize = 100;
 
+/// Longest message, in bytes: what is longer loses its middle.
+const TEXT_BYTES_MAX: usize = 2000;
+
 /// Most words that are listed to choose from.
 const LISTED_MAX: usize = 24;
 
@@ -51,7 +54,7 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// An error at that place.
     pub fn error(at: Spot, message: impl Into<String>) -> Self {
-        let message = message.into();
+        let message = shortened(message.into());
         Diagnostic {
             severity: Severity::Error,
             message,
@@ -81,7 +84,7 @@ impl Diagnostic {
 
     /// The same with advice.
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(shortened(help.into()));
         self
     }
 }
@@ -150,6 +153,15 @@ impl Diagnostics {
     }
 }
 
+/// A text that may quote what somebody wrote, which may be long.
+fn shortened(text: String) -> String {
+    if text.len() <= TEXT_BYTES_MAX {
+        return text;
+    }
+    let kept = on_char_boundaries(&text, &(TEXT_BYTES_MAX / 2..text.len() - TEXT_BYTES_MAX / 2));
+    format!("{} … {}", &text[..kept.start], &text[kept.end..])
+}
+
 fn on_char_boundaries(text: &str, span: &Range<usize>) -> Range<usize> {
     let mut start = span.start.min(text.len());
     let mut end = span.end.clamp(start, text.len());
@@ -173,12 +185,14 @@ impl std::error::Error for Diagnostics {}
 /// "did you mean …?" for a word that is not among the known ones, or the list of them.
 pub fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
+    let lower = word.to_lowercase();
     let near = known
         .iter()
         .take(COMPARED_MAX)
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|candidate| lower.len() <= 2 * candidate.len())
+        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
         .min()
-        .filter(|(_, candidate)| is_near(word, candidate));
+        .filter(|(_, candidate)| is_near(&lower, &candidate.to_lowercase()));
     match near {
         Some((_, candidate)) => format!("did you mean `{candidate}`?"),
         None if known.is_empty() => "there is none to choose from".to_owned(),

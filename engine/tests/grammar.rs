@@ -59,7 +59,7 @@ fn any() -> Filter {
         flush_follows: false,
         point: None,
         when: None,
-        turn: Turn::nth(1),
+        turn: Turn::FIRST,
     }
 }
 
@@ -176,7 +176,7 @@ fn keys_say_which_requests_are_meant() {
 fn a_point_is_one_request_unless_it_says_several() {
     let turn = |from, every, probability, count| Turn { from, every, probability, count };
     let table = [
-        ("nth = 3", turn(3, 1, None, Some(1))),
+        ("nth = 3", turn(3, u64::MAX, None, Some(1))),
         ("from = 3", turn(3, 1, None, None)),
         ("every = 2", turn(1, 2, None, None)),
         ("count = 4", turn(1, 1, None, Some(4))),

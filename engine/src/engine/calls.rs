@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::journal::{Arm, Cause, Record, Source};
 use crate::policy::{Policy, Written, is_name};
 use crate::report::HeldRequest;
-use crate::request::{ByteRange, Nanos, Probes, RequestId};
+use crate::request::{ByteRange, Nanos, RequestId};
 use std::sync::Arc;
 
 impl Engine {
@@ -129,8 +129,7 @@ impl Engine {
         self.record(Record::Policy { written: policy.written.clone(), armed });
         self.release_all(&Cause::PolicyReplaced);
         self.forget_points();
-        // What they passed were tests of the old policy.
-        self.live.values_mut().for_each(|live| live.request.probes = Probes::default());
+        self.live.values_mut().for_each(|live| live.is_former = true);
         self.index = Index::new(&policy);
         self.meshes = Arc::new(Meshes::new(&policy, self.index.reads_gauges));
         self.policy = policy;

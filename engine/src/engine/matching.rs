@@ -1,5 +1,6 @@
 //! Which point a request is, and which rule decides on it.
 
+use super::attempt::Moment;
 use super::chance::{Chance, stream_of};
 use super::{Engine, Live};
 use crate::event::{Event, Gate, Life, PointIndex, RuleIndex};
@@ -102,12 +103,13 @@ impl Engine {
         }
     }
 
-    /// The rule that decides on a request at a gate, after the notes of all that match up to it are made.
+    /// The rule that decides on a request at a gate, after the notes of all that match up to it are made. A policy has
+    /// no say about what arrived before it, of which it would see the half.
     pub(super) fn rule_of(&mut self, id: RequestId, gate: Gate) -> Option<RuleIndex> {
         if !self.attempt.armed || self.policy.rules.is_empty() {
             return None;
         }
-        let live = self.live.get(&id)?;
+        let live = self.live.get(&id).filter(|live| !live.is_former)?;
         let (request, point) = (live.request, live.point);
         let flush_follows = self.last_flush.is_some_and(|flush| flush > id);
         let mut candidates = std::mem::take(&mut self.scratch);
@@ -170,7 +172,14 @@ impl Engine {
             && filter.point.is_none_or(|wanted| point == Some(wanted))
             && (flush_follows || !filter.flush_follows)
             && filter.range.is_none_or(|range| self.is_in(range, request))
-            && filter.when.as_ref().is_none_or(|when| when.holds(&self.moment()))
+            && filter.when.as_ref().is_none_or(|when| when.holds(&self.moment_of(request)))
+    }
+
+    /// What expressions are evaluated against of a request, which counts as in flight also while it arrives.
+    fn moment_of(&self, request: &Request) -> Moment<'_> {
+        let mut moment = self.moment();
+        moment.in_flight += u64::from(!self.live.contains_key(&request.id));
+        moment
     }
 
     fn is_in(&self, range: Where, request: &Request) -> bool {

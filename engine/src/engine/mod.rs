@@ -121,12 +121,15 @@ struct Live {
     stage: Stage,
     status: Status,
     point: Option<PointIndex>,
+    /// Whether it arrived under a policy that has been replaced since.
+    is_former: bool,
     standing: Option<Standing>,
 }
 
 impl Live {
     fn new(request: Request, point: Option<PointIndex>) -> Live {
-        Live { request, stage: Stage::HeldAtSubmit, status: Status::Ok, point, standing: None }
+        let (stage, status) = (Stage::HeldAtSubmit, Status::Ok);
+        Live { request, stage, status, point, is_former: false, standing: None }
     }
 }
 

@@ -12,6 +12,9 @@ use std::collections::BTreeSet;
 /// Most holds of a circle that are told.
 const TOLD_MAX: usize = 8;
 
+/// Most rounds in which circles are looked for.
+const ROUNDS_MAX: usize = 100;
+
 /// What waits for itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Circle {
@@ -26,16 +29,81 @@ pub enum Circle {
     },
 }
 
-/// The first circle, of points or else of holds, in file order.
-pub fn find(policy: &Policy) -> Option<Circle> {
-    let unheld = Possible::of(policy, &[]);
-    let never = policy.point_indexes().find(|point| !unheld.has(*point, Life::Arrived));
-    if let Some(point) = never {
-        return Some(Circle::Points(point));
+/// What is told of already, and so counts as over.
+#[derive(Clone, Debug, Default)]
+struct Told {
+    points: BTreeSet<usize>,
+    holds: BTreeSet<usize>,
+}
+
+/// Every circle, of points and then of holds. Those that share something are found one after the other: as if what is told
+/// of were mended.
+pub fn find_all(policy: &Policy) -> Vec<Circle> {
+    let (mut told, mut circles) = (Told::default(), Vec::new());
+    for _ in 0..ROUNDS_MAX {
+        let mut found = of_points(policy, &told);
+        if found.is_empty() {
+            found = of_holds(policy, &told);
+        }
+        if found.is_empty() {
+            break;
+        }
+        for circle in &found {
+            match circle {
+                Circle::Points(point) => told.points.insert(point.get()),
+                Circle::Holds { hold, .. } => told.holds.insert(*hold),
+            };
+        }
+        circles.extend(found);
     }
-    let held = Possible::of(policy, &policy.holds);
-    let start = policy.holds.iter().position(|hold| !held.can_be(&hold.until))?;
-    Some(Walk { policy, held: &held, at: holds_at(policy, &policy.holds) }.trace(start))
+    circles
+}
+
+fn of_points(policy: &Policy, told: &Told) -> Vec<Circle> {
+    let unheld = Possible::of(policy, &[], told);
+    let never = |point: &PointIndex| !unheld.has(*point, Life::Arrived);
+    let next = |point: usize| {
+        let when = policy.points[point].filter.when.as_ref().map(points).unwrap_or_default();
+        when.into_iter().map(|(point, _)| point).find(never).map(PointIndex::get)
+    };
+    let starts = policy.point_indexes().filter(never).map(PointIndex::get);
+    let circles = circles(policy.points.len(), starts, next);
+    circles.into_iter().map(|circle| Circle::Points(PointIndex(first(&circle) as u32))).collect()
+}
+
+fn of_holds(policy: &Policy, told: &Told) -> Vec<Circle> {
+    let held = Possible::of(policy, &policy.holds, told);
+    let is_stuck = |hold: usize| !told.holds.contains(&hold) && !held.can_be(&policy.holds[hold].until);
+    let walk = Walk { policy, held: &held, at: holds_at(policy, &policy.holds) };
+    let starts = (0..policy.holds.len()).filter(|hold| is_stuck(*hold));
+    let circles = circles(policy.holds.len(), starts, |hold| walk.blocking(hold, &is_stuck));
+    circles.into_iter().map(|circle| Circle::Holds { hold: circle[0], words: walk.words(&circle) }).collect()
+}
+
+fn first(circle: &[usize]) -> usize {
+    circle.iter().copied().min().unwrap_or(0)
+}
+
+/// The circles that one comes to from these by way of `next`; each once.
+fn circles(
+    many: usize,
+    starts: impl Iterator<Item = usize>,
+    next: impl Fn(usize) -> Option<usize>,
+) -> Vec<Vec<usize>> {
+    let mut walked_from = vec![None; many];
+    let mut circles = Vec::new();
+    for start in starts {
+        let (mut path, mut at) = (Vec::new(), Some(start));
+        while let Some(one) = at.filter(|one| walked_from[*one].is_none()) {
+            walked_from[one] = Some(start);
+            path.push(one);
+            at = next(one);
+        }
+        let back = at.filter(|one| walked_from[*one] == Some(start));
+        let begins = back.and_then(|one| path.iter().position(|seen| *seen == one));
+        circles.extend(begins.map(|begins| path.split_off(begins)));
+    }
+    circles
 }
 
 /// Which steps of points can happen.
@@ -57,19 +125,20 @@ fn holds_at(policy: &Policy, holds: &[Hold]) -> Vec<Vec<usize>> {
 }
 
 impl Possible {
-    fn of(policy: &Policy, holds: &[Hold]) -> Possible {
+    fn of(policy: &Policy, holds: &[Hold], told: &Told) -> Possible {
         let steps = policy.points.len() * Life::ALL.len();
         let mut net = Net { missing: vec![0; steps], feeds: vec![Vec::new(); steps] };
         for point in policy.point_indexes() {
             for pair in Life::ALL.windows(2) {
                 net.feed(step(point, pair[0]), step(point, pair[1]));
             }
-            if let Some(when) = &policy.points[point.get()].filter.when {
+            let when = policy.points[point.get()].filter.when.as_ref();
+            if let Some(when) = when.filter(|_| !told.points.contains(&point.get())) {
                 net.require(step(point, Life::Arrived), when);
             }
         }
         for (after, holds_before) in holds_at(policy, holds).into_iter().enumerate() {
-            for hold in holds_before {
+            for hold in holds_before.into_iter().filter(|hold| !told.holds.contains(hold)) {
                 net.require(after, &holds[hold].until);
             }
         }
@@ -153,23 +222,6 @@ struct Walk<'p> {
 }
 
 impl Walk<'_> {
-    /// Until it comes back to one seen before.
-    fn trace(&self, start: usize) -> Circle {
-        let mut seen: Vec<usize> = Vec::new();
-        let mut position = vec![None; self.policy.holds.len()];
-        let mut hold = start;
-        while position[hold].is_none() {
-            position[hold] = Some(seen.len());
-            seen.push(hold);
-            match self.blocking(hold) {
-                Some(next) => hold = next,
-                None => break,
-            }
-        }
-        let circle = &seen[position[hold].unwrap_or(0)..];
-        Circle::Holds { hold: circle[0], words: self.words(circle) }
-    }
-
     fn words(&self, circle: &[usize]) -> String {
         let mut words: Vec<String> = circle
             .iter()
@@ -187,7 +239,7 @@ impl Walk<'_> {
     }
 
     /// The stuck hold that keeps another from ending.
-    fn blocking(&self, hold: usize) -> Option<usize> {
+    fn blocking(&self, hold: usize, is_stuck: &impl Fn(usize) -> bool) -> Option<usize> {
         let mut pending: Vec<(PointIndex, Life)> = points(&self.policy.holds[hold].until);
         let mut seen = BTreeSet::new();
         while let Some((point, life)) = pending.pop() {
@@ -195,8 +247,7 @@ impl Walk<'_> {
                 continue;
             }
             let holds = &self.at[step(point, life)];
-            let stuck = |hold: &&usize| !self.held.can_be(&self.policy.holds[**hold].until);
-            if let Some(found) = holds.iter().find(stuck) {
+            if let Some(found) = holds.iter().find(|hold| is_stuck(**hold)) {
                 return Some(*found);
             }
             let before = Life::ALL.into_iter().take_while(|before| *before != life).last();

@@ -7,6 +7,9 @@ use crate::event::{Event, Life, PointIndex, StateIndex};
 use crate::journal::Source;
 use std::collections::BTreeMap;
 
+/// What a name is, in words.
+const NAME_HELP: &str = "a name starts with a letter and has letters, digits, `-` and `_`";
+
 /// Words that begin names of the language.
 const RESERVED: [&str; 5] = ["guest", "control", "policy", "state", "attempt"];
 
@@ -38,6 +41,8 @@ impl Index<'_> {
     /// The same for the name that a value is.
     pub fn read(&self, kind: &str, name: &str, at: &Spot, mistakes: &mut Mistakes) -> Option<usize> {
         let declare = match kind {
+            _ if !is_name(name) => NAME_HELP.to_owned(),
+            "guest event" => format!("declare it: `{name} = \"guest\"` in [event]"),
             "place" => format!("declare it: `{name} = \"guest\"`, or where it is, in [place]"),
             _ => format!("declare it: `{name} = {{ op = \"write\" }}`, say, in [{kind}]"),
         };
@@ -181,10 +186,7 @@ pub fn check(name: &str, at: &Spot, mistakes: &mut Mistakes) -> bool {
     let reserved = RESERVED.contains(&name);
     if !good || reserved {
         let why = if reserved { "is a word of the language" } else { "is not a name" };
-        mistakes.push(
-            Diagnostic::error(at.clone(), format!("`{name}` {why}"))
-                .help("a name starts with a letter and has letters, digits, `-` and `_`"),
-        );
+        mistakes.push(Diagnostic::error(at.clone(), format!("`{name}` {why}")).help(NAME_HELP));
     }
     good && !reserved
 }

@@ -8,7 +8,10 @@ use crate::request::Nanos;
 /// What would be right.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let units = [("", 1), ("k", 1 << 10), ("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30), ("T", 1 << 40)];
-    parse(text, &units).ok_or_else(|| format!("`{text}` is not a size: write bytes, or 4k, 64M, 1G"))
+    parse(text, &units, "too large").map_err(|why| match why {
+        Some(why) => why,
+        None => format!("`{text}` is not a size: write bytes, or 4k, 64M, 1G"),
+    })
 }
 
 /// Nanoseconds from `50us`, `10ms`, `2s`, `100ns`.
@@ -17,7 +20,10 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
 /// What would be right.
 pub fn parse_duration(text: &str) -> Result<Nanos, String> {
     let units = [("ns", 1), ("us", 1_000), ("µs", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000)];
-    parse(text, &units).ok_or_else(|| format!("`{text}` is not a duration: write 50us, 10ms or 2s"))
+    parse(text, &units, "too long").map_err(|why| match why {
+        Some(why) => why,
+        None => format!("`{text}` is not a duration: write 50us, 10ms or 2s"),
+    })
 }
 
 /// The same, and more than none.
@@ -53,12 +59,21 @@ pub fn parse_some_bytes(text: &str) -> Result<u64, String> {
     }
 }
 
-fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+/// # Errors
+/// What is wrong with it, if it is a number with a unit.
+fn parse(text: &str, units: &[(&str, u64)], too_much: &str) -> Result<u64, Option<String>> {
     let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim_start())?;
-    number.parse::<u64>().ok()?.checked_mul(*factor)
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim_start()).ok_or(None)?;
+    if number.contains('.') && number.parse::<f64>().is_ok() {
+        return Err(Some(format!("`{text}` is not a whole number: write it in a smaller unit")));
+    }
+    if number.is_empty() || number.contains('.') {
+        return Err(None);
+    }
+    let product = number.parse::<u64>().ok().and_then(|number| number.checked_mul(*factor));
+    product.ok_or_else(|| Some(format!("`{text}` is {too_much}")))
 }
 
 #[cfg(test)]

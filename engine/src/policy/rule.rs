@@ -63,7 +63,7 @@ pub enum Where {
 pub struct Turn {
     /// The first.
     pub from: u64,
-    /// And every so many after it; 1 is each.
+    /// And every so many after it; 1 is each, [`u64::MAX`] none.
     pub every: u64,
     /// How probable it is that one of these is meant; drawn from the policy's seed.
     pub probability: Option<f64>,
@@ -75,9 +75,12 @@ impl Turn {
     /// Each of them.
     pub const EACH: Turn = Turn { from: 1, every: 1, probability: None, count: None };
 
-    /// Only the n-th.
+    /// The first; of points, the first that no earlier point takes.
+    pub const FIRST: Turn = Turn { count: Some(1), ..Turn::EACH };
+
+    /// Only the n-th, and none if that is taken.
     pub fn nth(nth: u64) -> Turn {
-        Turn { from: nth, count: Some(1), ..Turn::EACH }
+        Turn { from: nth, every: u64::MAX, ..Turn::FIRST }
     }
 
     /// Whether the n-th of those that match is one of those that are meant, but for chance and count.

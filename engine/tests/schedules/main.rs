@@ -3,6 +3,7 @@
 //! same input, the journal above all, gives the same decisions.
 
 mod model;
+mod never;
 mod policies;
 mod stands;
 mod steps;
@@ -47,6 +48,11 @@ proptest! {
     fn a_journal_fed_back_gives_the_same_decisions(policy in policies(WHOLE), steps in vec(step(), 0..50)) {
         let journal = World::after(&policy, false, &steps).journal();
         prop_assert_eq!(refeed_written(&journal), Ok(Refed { lines: journal.len() as u64, ..Refed::default() }));
+    }
+
+    #[test]
+    fn what_is_said_never_to_be_never_is(policy in policies(WHOLE), steps in vec(step(), 0..100)) {
+        never::assert_never(&policy, &World::after(&policy, false, &steps).journal());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use blkstay_engine::event::{Event, Facts, Gate, Gauge, Life, PointIndex, StateIn
 use blkstay_engine::journal::{Arm, Cause, Does, Record, Source};
 use blkstay_engine::policy::{Filter, Policy, Turn, Where};
 use blkstay_engine::report::AttemptReport;
-use blkstay_engine::request::{ByteRange, Op, Probes, Request, RequestId};
+use blkstay_engine::request::{ByteRange, Op, Request, RequestId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What has to come next in the journal.
@@ -53,6 +53,8 @@ struct Live {
     point: Option<PointIndex>,
     stands: bool,
     decided: bool,
+    /// Whether it arrived under another policy.
+    is_former: bool,
 }
 
 /// Reads the journal as it is written, and knows what comes next.
@@ -68,6 +70,8 @@ pub struct Model {
     pauses: Vec<(Option<u16>, Option<String>)>,
     stopped: BTreeSet<u16>,
     last_flush: Option<RequestId>,
+    /// Whether one is in flight that is not among those that live.
+    arriving: bool,
     next: VecDeque<Next>,
 }
 
@@ -82,7 +86,7 @@ impl Facts for Model {
 
     fn gauge(&self, gauge: Gauge) -> u64 {
         match gauge {
-            Gauge::InFlight => self.live.len() as u64,
+            Gauge::InFlight => self.live.len() as u64 + u64::from(self.arriving),
             Gauge::Held => self.live.values().filter(|live| live.stands).count() as u64,
         }
     }
@@ -100,6 +104,7 @@ impl Model {
             pauses: Vec::new(),
             stopped: BTreeSet::new(),
             last_flush: None,
+            arriving: false,
             next: VecDeque::new(),
         }
     }
@@ -124,8 +129,7 @@ impl Model {
         assert_eq!(self.next, [], "it does not come");
         if let Some(policy) = self.loaded.take() {
             self.policy = policy;
-            // What data was tested for is of the old policy.
-            self.live.values_mut().for_each(|live| live.request.probes = Probes::default());
+            self.live.values_mut().for_each(|live| live.is_former = true);
             self.between_attempts();
         }
         if let Some(fresh) = self.fresh.take() {
@@ -251,13 +255,18 @@ impl Model {
 
     fn arrived(&mut self, request: Request, point: Option<&str>) {
         self.stopped.remove(&request.queue);
+        self.arriving = true;
         let found = self.point_of(&request);
+        self.arriving = false;
         let name = found.map(|point| self.policy.points[point.get()].name.as_str());
         assert_eq!(point, name, "the point of {}", request.id);
         if request.op == Op::Flush {
             self.last_flush = Some(request.id);
         }
-        self.live.insert(request.id, Live { request, point: found, stands: false, decided: false });
+        self.live.insert(
+            request.id,
+            Live { request, point: found, stands: false, decided: false, is_former: false },
+        );
         self.lives(request.id, Life::Arrived);
         self.come_to(request.id, Gate::Submit);
     }
@@ -290,7 +299,7 @@ impl Model {
         let stopped = self.stopped.contains(&request.queue);
         let paused = self.pauses.iter().any(|(of, _)| of.is_none_or(|queue| queue == request.queue));
         let held = self.policy.holds.iter().any(|hold| Some(hold.point) == point && hold.gate == gate);
-        if (paused && !stopped) || held || !self.attempt.armed {
+        if (paused && !stopped) || held || live.is_former || !self.attempt.armed {
             return;
         }
         for index in 0..self.policy.rules.len() {
@@ -360,7 +369,7 @@ impl Model {
 fn is_turn(turn: &Turn, (matched, taken): Turns) -> bool {
     let mut meant = turn.from;
     while meant < matched + 1 {
-        meant += turn.every;
+        meant = meant.saturating_add(turn.every);
     }
     meant == matched + 1 && turn.count.is_none_or(|count| taken < count)
 }

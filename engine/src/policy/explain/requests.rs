@@ -119,7 +119,7 @@ struct Which {
 
 fn which(turn: &Turn) -> Which {
     let Turn { from, every, probability, count } = *turn;
-    if (every, probability, count) == (1, None, Some(1)) {
+    if matches!((every, probability, count), (1 | u64::MAX, None, Some(1))) {
         let before = format!("the {}", ordinal(from));
         return Which { before, after: " in an attempt", limits: Vec::new() };
     }

@@ -121,5 +121,9 @@ fn read_table(node: &Node, mistakes: &mut Mistakes) -> Option<Shape> {
         delay.zip(weight)
     };
     let rows: Vec<Option<(Nanos, f64)>> = rows.iter().map(&mut read).collect();
-    rows.into_iter().collect::<Option<Vec<_>>>().map(Shape::Table)
+    let rows = rows.into_iter().collect::<Option<Vec<_>>>()?;
+    if !rows.iter().map(|(_, weight)| weight).sum::<f64>().is_finite() {
+        mistakes.push(Diagnostic::error(node.at.clone(), "the weights are too large to be added up"));
+    }
+    Some(Shape::Table(rows))
 }

@@ -132,8 +132,15 @@ impl Reader<'_> {
     }
 
     fn flush_follows(&mut self, table: &Table<'_>, ops: Option<OpSet>, subject: Subject) -> bool {
-        let follows = table.get_bool("flush-follows", &mut self.mistakes).unwrap_or(false);
-        let Some(node) = table.get("flush-follows").filter(|_| follows) else { return false };
+        let follows = table.get_bool("flush-follows", &mut self.mistakes);
+        let Some((node, follows)) = table.get("flush-follows").zip(follows) else { return false };
+        if !follows {
+            let message = "that no flush follows a write can never be known: one may still come";
+            self.mistakes.push(Diagnostic::error(node.at.clone(), message).help(
+                "leave `flush-follows` out; an earlier rule with `flush-follows = true` takes those that one follows",
+            ));
+            return false;
+        }
         if ops.is_some_and(|ops| ops != OpSet::of(&[Op::Write])) {
             let mistake = Diagnostic::error(node.at.clone(), "`flush-follows` is of writes");
             self.mistakes.push(mistake.help("write op = \"write\""));
@@ -168,7 +175,7 @@ impl Reader<'_> {
         }
         match (nth, several, subject) {
             (Some(nth), ..) => Turn::nth(nth),
-            (None, None, Subject::Point) => Turn::nth(1),
+            (None, None, Subject::Point) => Turn::FIRST,
             _ => Turn { from: from.unwrap_or(1), every: every.unwrap_or(1), probability, count },
         }
     }

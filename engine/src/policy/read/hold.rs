@@ -41,13 +41,13 @@ impl Reader<'_> {
             self.mistakes.push(mistake.help("a gate is `POINT.submit` or `POINT.complete`"));
             return None;
         };
-        let point = self.names.points.read("point", point, &node.at, &mut self.mistakes)?;
+        let point = self.names.points.read("point", point, &node.at, &mut self.mistakes);
         let found = Gate::ALL.into_iter().find(|known| known.name() == gate);
         if found.is_none() {
             let help = suggest(gate, Gate::ALL.map(Gate::name));
             let mistake = Diagnostic::error(node.at.clone(), format!("unknown gate `{gate}`"));
             self.mistakes.push(mistake.help(help));
         }
-        Some((PointIndex(point as u32), found?))
+        Some((PointIndex(point? as u32), found?))
     }
 }

@@ -3,12 +3,12 @@
 use super::Include;
 use super::include::{self, Wanted};
 use super::parameter::{Given, Parameters};
+use super::recover::{self, Recovered};
 use crate::diagnostic::{Diagnostic, File, Spot};
 use crate::policy::Settings;
 use crate::policy::table::Mistakes;
-use crate::policy::tree::{self, Entry};
+use crate::policy::tree::Entry;
 use std::collections::{BTreeMap, HashSet};
-use toml::de::DeTable;
 
 /// How deep files can include each other.
 const NESTING_MAX: usize = 16;
@@ -38,6 +38,17 @@ pub struct Loaded {
     pub unfilled: HashSet<Spot>,
     /// Whether all of them could be read.
     pub is_whole: bool,
+    /// Whether one of them is not TOML.
+    pub is_cut: bool,
+    /// Tables that have lost a line that is not TOML.
+    pub cut: Vec<Spot>,
+}
+
+impl Loaded {
+    /// Whether something stands in a table that has lost a line.
+    pub fn is_in_cut(&self, at: &Spot) -> bool {
+        self.cut.iter().any(|cut| cut.file == at.file && cut.span.contains(&at.span.start))
+    }
 }
 
 /// Reads a policy's text and the files that it includes.
@@ -50,6 +61,8 @@ pub fn load(origin: &str, text: &str, settings: &Settings, include: Include<'_>)
         list: Mistakes::new(),
         unfilled: HashSet::new(),
         is_whole: true,
+        is_cut: false,
+        cut: Vec::new(),
         include,
     };
     let given = settings.set.iter().map(|(name, value)| Given::option(name, value)).collect();
@@ -58,8 +71,8 @@ pub fn load(origin: &str, text: &str, settings: &Settings, include: Include<'_>)
     let order = order(&loader.roots);
     let mut roots: Vec<Option<Root>> = loader.roots.into_iter().map(Some).collect();
     let roots = order.into_iter().filter_map(|index| roots[index].take()).collect();
-    let Loader { files, list, unfilled, is_whole, .. } = loader;
-    Loaded { files, roots, list, unfilled, is_whole }
+    let Loader { files, list, unfilled, is_whole, is_cut, cut, .. } = loader;
+    Loaded { files, roots, list, unfilled, is_whole, is_cut, cut }
 }
 
 /// Each file before those that it includes, and else in the order of `include`.
@@ -85,6 +98,8 @@ struct Loader<'i> {
     list: Mistakes,
     unfilled: HashSet<Spot>,
     is_whole: bool,
+    is_cut: bool,
+    cut: Vec<Spot>,
     include: Include<'i>,
 }
 
@@ -98,11 +113,21 @@ struct Known {
 impl Loader<'_> {
     /// Reads the text of a file and what it includes.
     fn file(&mut self, file: usize, path: String, given: Vec<Given>) {
-        let mut entries = self.parse(file);
+        let Recovered { mut entries, mistakes, cut } = recover::parse(file, &self.files[file].text);
+        let before = self.list.len();
         let mut parameters = Parameters::read(&entries, &mut self.list);
         self.set(&mut parameters, given);
         parameters.fill(&mut entries, &mut self.unfilled, &mut self.list);
-        parameters.check_used(&mut self.list);
+        if mistakes.is_empty() {
+            parameters.check_used(&mut self.list);
+        } else {
+            (self.is_whole, self.is_cut) = (false, true);
+            // What is not there may be in what could not be read.
+            let of_parameters = self.list.split_off(before).into_iter();
+            self.list.extend(of_parameters.filter(|one| !one.message.contains("parameter `")));
+        }
+        self.list.extend(mistakes);
+        self.cut.extend(cut);
         let wanted = include::read(&entries, &mut self.list);
         let root = self.roots.len();
         self.roots.push(Root { file, entries, includes: Vec::new() });
@@ -112,19 +137,6 @@ impl Loader<'_> {
             self.roots[root].includes.extend(included);
         }
         self.stack.pop();
-    }
-
-    fn parse(&mut self, file: usize) -> Vec<Entry> {
-        let (table, errors) = DeTable::parse_recoverable(&self.files[file].text);
-        if errors.is_empty() {
-            return tree::entries(file, table.get_ref());
-        }
-        self.is_whole = false;
-        self.list.extend(errors.iter().map(|error| {
-            let at = Spot { file, span: error.span().unwrap_or(0..0) };
-            Diagnostic::error(at, format!("not TOML: {}", error.message()))
-        }));
-        Vec::new()
     }
 
     /// Values that are not taken from a file have one made of them if they are wrong, to be shown.

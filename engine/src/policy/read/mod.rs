@@ -13,6 +13,7 @@ mod parameter;
 mod parts;
 mod payload;
 mod place;
+mod recover;
 mod rule;
 mod sign;
 mod sound;
@@ -85,6 +86,9 @@ fn compile(loaded: &mut Loaded, settings: &Settings, script: GetScript<'_>) -> O
         (reader.mistakes, sound)
     };
     sound.is_whole = loaded.is_whole;
+    if loaded.is_cut {
+        sound.cut(&parts, |at| loaded.is_in_cut(at));
+    }
     // What stands where a parameter could not be put in is wrong because of that.
     let mut list = std::mem::take(&mut loaded.list);
     // Where a file is missing, a name that nobody gives may be in there.
@@ -93,11 +97,18 @@ fn compile(loaded: &mut Loaded, settings: &Settings, script: GetScript<'_>) -> O
         let unknown = one.message.strip_prefix("unknown ");
         !loaded.is_whole && unknown.is_some_and(|what| names.iter().any(|name| what.starts_with(name)))
     };
-    let mistakes = mistakes.into_iter().filter(|one| !may_be_known(one));
+    // What a table lacks may be in the line that it has lost.
+    let is_certain = |one: &Diagnostic| {
+        let message = one.message.as_str();
+        let is_of_word = message.starts_with("unknown ") || message.contains(" has no key `");
+        is_of_word || message.contains(" is not a ") || !loaded.is_in_cut(&one.at)
+    };
+    let mistakes = mistakes.into_iter().filter(|one| !may_be_known(one) && is_certain(one));
     list.extend(mistakes.filter(|one| !loaded.unfilled.contains(&one.at)));
     let read = parts.read(&sound);
-    let is_circular = check_circles(&policy, &read, &mut list);
-    warn::warn(&policy, &read, &sound, is_circular, &mut list);
+    let circles = circle::find_all(&policy);
+    tell_circles(&circles, &read, &mut list);
+    warn::warn(&policy, &read, &sound, &circles, &mut list);
     warn::warn_of_script(&read, script, &mut list);
     let good = list.iter().all(|one| one.severity != Severity::Error);
     loaded.list = list;
@@ -139,11 +150,13 @@ impl<'n> Reader<'n> {
         let before = self.mistakes.len();
         policy.case = parts.case.and_then(|node| case::read(node, &mut self.mistakes));
         sound.is_case = policy.case.is_some() == parts.case.is_some() && self.mistakes.len() == before;
-        if let (Some(node), Some(case)) = (parts.case, &mut policy.case) {
+        if let Some(node) = parts.case {
             let before = self.mistakes.len();
-            case.direct = self.direct(node);
-            case.phases = self.phases(node);
+            let (direct, phases) = (self.direct(node), self.phases(node));
             sound.is_case &= self.mistakes.len() == before;
+            if let Some(case) = &mut policy.case {
+                (case.direct, case.phases) = (direct, phases);
+            }
         }
         for entry in &parts.places {
             let before = self.mistakes.len();
@@ -151,7 +164,11 @@ impl<'n> Reader<'n> {
             sound.places.push(self.read(before, true));
         }
         policy.events = parts.events.iter().filter_map(|entry| self.event(entry)).collect();
-        policy.states = parts.states.iter().map(|entry| self.state(entry)).collect();
+        for entry in &parts.states {
+            let before = self.mistakes.len();
+            policy.states.push(self.state(entry));
+            sound.states.push(self.read(before, true));
+        }
         policy.signs = parts.signs.iter().filter_map(|entry| sign::read(entry, &mut self.mistakes)).collect();
         for entry in &parts.points {
             let before = self.mistakes.len();
@@ -235,29 +252,27 @@ impl<'n> Reader<'n> {
     }
 }
 
-/// Reports what waits for itself; says whether there is something.
-fn check_circles(policy: &Policy, parts: &Parts<'_>, mistakes: &mut Mistakes) -> bool {
-    let circle = circle::find(policy);
-    let found = circle.is_some();
-    match circle {
-        Some(Circle::Points(point)) => {
-            let entry = parts.points[point.get()];
-            let message =
-                format!("point `{}` can never arrive: what it comes after waits for it", entry.name);
-            let mistake = Diagnostic::error(entry.at.clone(), message).label("in a circle");
-            mistakes.push(
-                mistake.help("let one of the points come after nothing, or after an event of the guest"),
-            );
-        }
-        Some(Circle::Holds { hold, words }) => mistakes.push(
-            Diagnostic::error(parts.holds[hold].0.at.clone(), format!("holds wait in a circle: {words}"))
-                .label("this hold can never end but by its watchdog")
-                .help(
-                    "let one of them wait for something that comes before its own release, or for a guest \
+/// Reports every circle of what waits for itself.
+fn tell_circles(circles: &[Circle], parts: &Parts<'_>, mistakes: &mut Mistakes) {
+    mistakes.extend(circles.iter().map(|circle| {
+        match circle {
+            Circle::Points(point) => {
+                let entry = parts.points[point.get()];
+                let message =
+                    format!("point `{}` can never arrive: what it comes after waits for it", entry.name);
+                Diagnostic::error(entry.at.clone(), message)
+                    .label("in a circle")
+                    .help("let one of the points come after nothing, or after an event of the guest")
+            }
+            Circle::Holds { hold, words } => Diagnostic::error(
+                parts.holds[*hold].0.at.clone(),
+                format!("holds wait in a circle: {words}"),
+            )
+            .label("this hold can never end but by its watchdog")
+            .help(
+                "let one of them wait for something that comes before its own release, or for a guest \
                      event",
-                ),
-        ),
-        None => {}
-    }
-    found
+            ),
+        }
+    }));
 }

@@ -1,6 +1,7 @@
 //! What of a policy was read without mistakes: only that is worth a doubt.
 
-use crate::diagnostic::is_near;
+use super::Parts;
+use crate::diagnostic::{Spot, is_near};
 use crate::policy::tree::{Node, Value};
 use std::collections::BTreeSet;
 
@@ -26,6 +27,7 @@ pub struct Sound {
     /// Whether the case has no mistakes.
     pub is_case: bool,
     pub places: Vec<Read>,
+    pub states: Vec<Read>,
     pub points: Vec<Read>,
     pub holds: Vec<Read>,
     pub rules: Vec<Read>,
@@ -48,6 +50,19 @@ impl Sound {
             Value::Table(entries) => entries.iter().for_each(|entry| self.take_words(&entry.node, None)),
             _ => {}
         }
+    }
+
+    /// Takes what stands in tables that have lost a line to be read in part.
+    pub fn cut(&mut self, parts: &Parts<'_>, is_in_cut: impl Fn(&Spot) -> bool) {
+        let points = parts.points.iter().map(|entry| &entry.node.at);
+        let holds = parts.holds.iter().map(|(node, _)| &node.at);
+        let rules = parts.rules.iter().map(|(node, _)| &node.at);
+        let points = points.zip(&mut self.points);
+        let all = points.chain(holds.zip(&mut self.holds)).chain(rules.zip(&mut self.rules));
+        for (_, read) in all.filter(|(at, read)| **read == Read::Well && is_in_cut(at)) {
+            *read = Read::InPart;
+        }
+        self.is_case = false;
     }
 
     /// Whether a name may be used where something could not be read.

@@ -1,8 +1,10 @@
 //! Rules that never act, because the holds of a point have the say at their gate.
 
 use super::Look;
+use super::circle::Decides;
 use crate::diagnostic::{Diagnostic, Spot};
 use crate::event::{Gate, PointIndex};
+use crate::policy::Filter;
 
 impl Look<'_> {
     pub(super) fn behind(&mut self) {
@@ -20,6 +22,41 @@ impl Look<'_> {
             ));
         }
         self.list.extend(found);
+    }
+
+    /// Holds and rules at the complete gate for what a rule fails at the submit gate.
+    pub(super) fn failed(&mut self) {
+        if !self.sound.are_rules() {
+            return;
+        }
+        let holds =
+            self.holds().filter(|(hold, _)| hold.gate == Gate::Complete).filter_map(|(hold, node)| {
+                let what = format!("the hold of `{}` is never reached", self.policy.gate_name(hold));
+                let filter = &self.policy.points[hold.point.get()].filter;
+                let rule = self.failing(filter, Some(hold.point))?;
+                Some((what, super::at(node, "gate"), rule))
+            });
+        let rules =
+            self.rules().filter(|(rule, _)| rule.gate == Gate::Complete).filter_map(|(rule, node)| {
+                let failing = self.failing(&rule.filter, self.only_point(&rule.filter))?;
+                Some((format!("rule `{}` never acts", rule.name), super::at(node, "name"), failing))
+            });
+        let found: Vec<_> = holds.chain(rules).collect();
+        for (what, at, rule) in found {
+            let by = (&self.policy.rules[rule].name, super::at(self.parts.rules[rule].0, "name"));
+            let message = format!("{what}: rule `{}` fails its requests before the drive has them", by.0);
+            let warning = Diagnostic::warning(at, message).label("never reached");
+            let warning = warning.also(by.1, "what it fails never comes to the complete gate");
+            self.list.push(warning.help("let that one fail them at gate = \"complete\", or leave this out"));
+        }
+    }
+
+    /// The rule that fails all requests of a filter at the submit gate.
+    fn failing(&self, filter: &Filter, point: Option<PointIndex>) -> Option<usize> {
+        match self.decides(filter, point, Gate::Submit, None) {
+            Decides::Rule(rule) if self.fails_always(rule) => Some(rule),
+            _ => None,
+        }
     }
 
     /// Where the first hold of a point at a gate stands.

@@ -1,12 +1,13 @@
-//! Waits that can never end, because of what rules emit, switch, hold or fail.
+//! Waits that can never end and conditions that can never be: by themselves, or because of what rules emit, switch, hold
+//! or fail.
 //!
 //! What can happen is the least fixed point over the steps of points and the rules that can act; what the guest and
 //! clients say always can. The reader has refused circles of points and holds alone before.
 
-use super::{Look, at, can_be as can_be_with, is_each, until};
-use crate::diagnostic::Spot;
-use crate::event::{Event, Expr, Gate, Life, PointIndex, StateIndex};
-use crate::policy::{Filter, Rule, Wait};
+use super::{Look, is_each, until};
+use crate::event::{Expr, Gate, Life, PointIndex};
+use crate::policy::circle::Circle;
+use crate::policy::{Filter, Rule};
 use std::collections::BTreeSet;
 
 /// Most points, holds and rules together of a policy that is looked at: the fixed point takes their square.
@@ -21,6 +22,8 @@ pub(super) enum Waiter {
     Hold(usize),
     Rule(usize),
     Point(usize),
+    /// What a rule asks for to match.
+    When(usize),
 }
 
 /// What can happen.
@@ -33,6 +36,10 @@ pub(super) struct Possible {
 impl Possible {
     pub(super) fn has(&self, point: PointIndex, life: Life) -> bool {
         self.steps.contains(&(point, life))
+    }
+
+    pub(super) fn acts(&self, rule: usize) -> bool {
+        self.acts.contains(&rule)
     }
 }
 
@@ -48,18 +55,49 @@ pub(super) enum Decides {
 }
 
 impl Look<'_> {
+    /// Tells of what cannot be whatever else happens.
+    pub(super) fn contradictions(&mut self, circles: &[Circle]) {
+        self.told.extend(circles.iter().map(|circle| match circle {
+            Circle::Points(point) => Waiter::Point(point.get()),
+            Circle::Holds { hold, .. } => Waiter::Hold(*hold),
+        }));
+        for waiter in self.waiters() {
+            if self.is_doubted(waiter) {
+                self.told.insert(waiter);
+            } else if let Some(conflict) = self.refuted(waiter, None) {
+                self.warn_stuck(waiter, &conflict, None);
+                self.told.insert(waiter);
+            }
+        }
+    }
+
+    /// Tells of what cannot be because of what else cannot.
     pub(super) fn circles(&mut self) {
         let parts = self.policy.points.len() + self.policy.holds.len() + self.policy.rules.len();
-        if parts > PARTS_MAX || self.policy.rules.is_empty() || !self.sound.are_rules() {
+        if parts > PARTS_MAX || !self.sound.are_rules() {
             return;
         }
-        let mut told = BTreeSet::new();
-        while told.len() < TOLD_MAX {
-            let possible = self.possible(&told);
-            let Some(stuck) = self.first_stuck(&possible, &told) else { return };
-            self.warn_stuck(stuck, &possible);
-            told.insert(stuck);
+        for _ in 0..TOLD_MAX {
+            let possible = self.possible(&self.told);
+            let stuck = self.waiters().into_iter().find_map(|waiter| {
+                let conflict = self.refuted(waiter, Some(&possible));
+                conflict.map(|conflict| (waiter, conflict))
+            });
+            let Some((waiter, conflict)) = stuck else { return };
+            self.warn_stuck(waiter, &conflict, Some(&possible));
+            self.told.insert(waiter);
         }
+    }
+
+    /// Everything that was read well and asks for something, and is not told of.
+    fn waiters(&self) -> Vec<Waiter> {
+        let (policy, points) = (self.policy, self.policy.points.len());
+        let holds = (0..policy.holds.len()).filter(|hold| self.holds_well[*hold]).map(Waiter::Hold);
+        let rules = || (0..policy.rules.len()).filter(|rule| self.is_well(*rule));
+        let is_point = |point: &usize| self.is_point(PointIndex(*point as u32));
+        let points = (0..points).filter(is_point).map(Waiter::Point);
+        let waiters = holds.chain(rules().map(Waiter::Rule)).chain(points).chain(rules().map(Waiter::When));
+        waiters.filter(|waiter| !self.told.contains(waiter) && self.awaited(*waiter).is_some()).collect()
     }
 
     /// The fixed point; what is told already counts as ended by its watchdog.
@@ -83,11 +121,10 @@ impl Look<'_> {
     fn can_step(&self, point: PointIndex, life: Life, possible: &Possible, told: &BTreeSet<Waiter>) -> bool {
         let has = |life: Life| possible.steps.contains(&(point, life));
         let passes = |gate: Gate| self.blocking(point, gate, possible, told).is_none();
-        let filter = &self.policy.points[point.get()].filter;
         match life {
             Life::Arrived => {
-                told.contains(&Waiter::Point(point.get()))
-                    || filter.when.as_ref().is_none_or(|when| self.can(when, possible))
+                let waiter = Waiter::Point(point.get());
+                told.contains(&waiter) || self.refuted(waiter, Some(possible)).is_none()
             }
             Life::Submitted => has(Life::Arrived) && passes(Gate::Submit) && !self.fails(point),
             Life::Done => has(Life::Submitted),
@@ -107,11 +144,8 @@ impl Look<'_> {
         match self.decides(&self.policy.points[point.get()].filter, Some(point), gate, None) {
             Decides::Holds(_) => {
                 let holds = self.policy.holds.iter().enumerate();
-                let mut own = holds.filter(|(_, hold)| hold.point == point && hold.gate == gate);
-                let stuck = own.find(|(index, hold)| {
-                    !told.contains(&Waiter::Hold(*index)) && !self.can(&hold.until, possible)
-                });
-                stuck.map(|(index, _)| Waiter::Hold(index))
+                let own = holds.filter(|(_, hold)| hold.point == point && hold.gate == gate);
+                own.map(|(index, _)| Waiter::Hold(index)).find(|hold| self.is_stuck(*hold, possible, told))
             }
             Decides::Rule(rule) => self.stuck_rule(rule, possible, told),
             Decides::Open => None,
@@ -124,9 +158,11 @@ impl Look<'_> {
         possible: &Possible,
         told: &BTreeSet<Waiter>,
     ) -> Option<Waiter> {
-        let until = stands_until(&self.policy.rules[rule])?;
-        let stuck = !told.contains(&Waiter::Rule(rule)) && !self.can(until, possible);
-        stuck.then_some(Waiter::Rule(rule))
+        Some(Waiter::Rule(rule)).filter(|rule| self.is_stuck(*rule, possible, told))
+    }
+
+    fn is_stuck(&self, waiter: Waiter, possible: &Possible, told: &BTreeSet<Waiter>) -> bool {
+        !told.contains(&waiter) && self.refuted(waiter, Some(possible)).is_some()
     }
 
     /// Whether a rule always fails a point before the drive has it.
@@ -179,93 +215,14 @@ impl Look<'_> {
         if always && covers { Decides::Rule(index) } else { Decides::Open }
     }
 
-    /// Whether an expression can become true.
-    pub(super) fn can(&self, expr: &Expr, possible: &Possible) -> bool {
-        let turned = |state: StateIndex, on: bool| {
-            let rules = || self.policy.rules.iter().enumerate();
-            let turns = |rule: &Rule| {
-                if on { rule.notes.set.contains(&state) } else { rule.notes.clear.contains(&state) }
-            };
-            let told = on && !rules().any(|(_, rule)| turns(rule));
-            self.policy.states[state.get()].on == on
-                || told
-                || rules().any(|(index, rule)| turns(rule) && possible.acts.contains(&index))
-        };
-        match expr {
-            Expr::Not(part) => match part.as_ref() {
-                Expr::State(state) => turned(*state, false),
-                _ => true,
-            },
-            Expr::State(state) => turned(*state, true),
-            Expr::Event(Event::Point(point, life), _) => possible.steps.contains(&(*point, *life)),
-            Expr::Event(Event::Policy(name), _) => {
-                let rules = || {
-                    self.policy.rules.iter().enumerate().filter(|(_, rule)| rule.notes.emit.contains(name))
-                };
-                rules().next().is_none() || rules().any(|(index, _)| possible.acts.contains(&index))
-            }
-            Expr::Any(parts) => parts.iter().any(|part| self.can(part, possible)),
-            Expr::All(parts) => parts.iter().all(|part| self.can(part, possible)),
-            leaf => can_be_with(leaf, &|_| true),
-        }
-    }
-
-    /// The first hold, rule or point that waits for what cannot be.
-    fn first_stuck(&self, possible: &Possible, told: &BTreeSet<Waiter>) -> Option<Waiter> {
-        let holds = self.policy.holds.iter().map(|hold| Some(&hold.until)).enumerate();
-        let holds = holds
-            .filter(|(index, _)| self.holds_well[*index])
-            .map(|(index, until)| (Waiter::Hold(index), until));
-        let rules = self.policy.rules.iter().map(stands_until).enumerate();
-        let rules = rules
-            .filter(|(index, _)| self.is_well(*index))
-            .map(|(index, until)| (Waiter::Rule(index), until));
-        let points = self.policy.points.iter().map(|point| point.filter.when.as_ref()).enumerate();
-        let points = points.map(|(index, when)| (Waiter::Point(index), when));
-        let mut waiters = holds.chain(rules).chain(points).filter(|(waiter, _)| !told.contains(waiter));
-        waiters.find(|(_, expr)| expr.is_some_and(|expr| !self.can(expr, possible))).map(|(waiter, _)| waiter)
-    }
-
     /// What a waiter waits for.
     pub(super) fn awaited(&self, waiter: Waiter) -> Option<&Expr> {
         match waiter {
             Waiter::Hold(hold) => Some(&self.policy.holds[hold].until),
-            Waiter::Rule(rule) => stands_until(&self.policy.rules[rule]),
+            Waiter::Rule(rule) => until(&self.policy.rules[rule]),
             Waiter::Point(point) => self.policy.points[point].filter.when.as_ref(),
+            Waiter::When(rule) => self.policy.rules[rule].filter.when.as_ref(),
         }
-    }
-
-    fn warn_stuck(&mut self, stuck: Waiter, possible: &Possible) {
-        let words = self.why_stuck(stuck, possible);
-        let (spot, what, help): (Spot, String, &str) = match stuck {
-            Waiter::Hold(hold) => {
-                let gate = self.policy.gate_name(&self.policy.holds[hold]);
-                let help = "let one of them wait for what comes anyway, or for an event of the guest";
-                (
-                    at(self.parts.holds[hold].0, "until"),
-                    format!("the hold of `{gate}` ends only by its watchdog"),
-                    help,
-                )
-            }
-            Waiter::Rule(rule) => {
-                let name = &self.policy.rules[rule].name;
-                let help = "let one of them wait for what comes anyway, or for an event of the guest";
-                (
-                    at(self.parts.rules[rule].0, "until"),
-                    format!("what rule `{name}` holds goes on only by its watchdog"),
-                    help,
-                )
-            }
-            Waiter::Point(point) => {
-                let entry = self.parts.points[point];
-                (
-                    entry.at.clone(),
-                    format!("point `{}` never is", entry.name),
-                    "let it come after something that happens",
-                )
-            }
-        };
-        self.warn(spot, format!("{what}: {words}"), "this can never be", help);
     }
 }
 
@@ -273,10 +230,4 @@ impl Look<'_> {
 fn covers_point(rule: &Rule) -> bool {
     let filter = &rule.filter;
     Filter { point: None, turn: Filter::ANY.turn, ..filter.clone() } == Filter::ANY
-}
-
-/// What a request stands for because of a rule, if that is an expression of which it is known that it stands.
-fn stands_until(rule: &Rule) -> Option<&Expr> {
-    let wait = rule.verdict.as_ref().and_then(|verdict| verdict.wait.as_ref());
-    until(rule).filter(|_| !matches!(wait, Some(Wait::Pause(_))))
 }

@@ -1,9 +1,9 @@
 //! Which requests a filter can mean, apart from what happens.
 
-use crate::class::ClassSet;
+use crate::class::{Class, ClassSet};
 use crate::event::PointIndex;
 use crate::policy::{Filter, Policy, Where};
-use crate::request::{ByteRange, OpSet};
+use crate::request::{ByteRange, Op, OpSet};
 
 /// Where on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,13 +34,16 @@ pub struct Meant {
 
 impl Meant {
     pub fn of(policy: &Policy, filter: &Filter) -> Meant {
+        // A request that addresses no bytes has no class; any other has one at least.
+        let all = ClassSet::of(&Class::ALL);
+        let ops: Vec<Op> = filter.ops.iter().filter(|op| filter.class.is_none() || op.has_range()).collect();
         let own = Meant {
-            ops: filter.ops,
+            ops: OpSet::of(&ops),
             area: area(policy, filter),
             length_min: filter.length_min,
             length_max: filter.length_max,
             queue: filter.queue,
-            class: filter.class,
+            class: filter.class.filter(|class| !class.contains(all)),
             probe: filter.probe,
             flush_follows: filter.flush_follows,
             point: filter.point,

@@ -1,13 +1,15 @@
 //! What a policy that is read without mistakes probably does not mean.
 
 mod behind;
+mod bounds;
 mod circle;
-mod gauge;
+mod known;
 mod meant;
 mod never;
 mod ring;
 mod script;
 mod shadow;
+mod stuck;
 mod taken;
 mod times;
 mod union;
@@ -15,6 +17,8 @@ mod unused;
 mod waits;
 mod why;
 
+use self::circle::Waiter;
+use super::circle::Circle;
 use super::read::{Parts, Read, Sound};
 use super::table::Mistakes;
 use super::tree::{Node, Value};
@@ -26,8 +30,8 @@ use std::collections::BTreeSet;
 
 pub use script::warn_of_script;
 
-/// Adds every warning about what was read without mistakes; `is_circular`: a circle is told already.
-pub fn warn(policy: &Policy, parts: &Parts<'_>, sound: &Sound, is_circular: bool, list: &mut Mistakes) {
+/// Adds every warning about what was read without mistakes; `circles` are told already.
+pub fn warn(policy: &Policy, parts: &Parts<'_>, sound: &Sound, circles: &[Circle], list: &mut Mistakes) {
     let notes = || policy.rules.iter().map(|rule| &rule.notes);
     let emitted = notes().flat_map(|notes| &notes.emit).map(String::as_str).collect();
     let turned_on = notes().flat_map(|notes| &notes.set).copied().collect();
@@ -35,15 +39,16 @@ pub fn warn(policy: &Policy, parts: &Parts<'_>, sound: &Sound, is_circular: bool
         list.iter().filter(|read| **read != Read::Not).map(|read| *read == Read::Well).collect()
     };
     let (holds_well, rules_well) = (well(&sound.holds), well(&sound.rules));
-    let mut look = Look { policy, parts, sound, holds_well, rules_well, emitted, turned_on, list };
+    let told = BTreeSet::new();
+    let mut look = Look { policy, parts, sound, holds_well, rules_well, emitted, turned_on, told, list };
     look.never();
+    look.contradictions(circles);
     look.taken();
     look.behind();
+    look.failed();
     look.shadowed();
+    look.circles();
     look.waits();
-    if !is_circular {
-        look.circles();
-    }
     look.unused();
     look.times();
 }
@@ -60,12 +65,18 @@ struct Look<'l> {
     emitted: BTreeSet<&'l str>,
     /// States that a rule turns on.
     turned_on: BTreeSet<StateIndex>,
+    /// What is told of as never being what it asks for.
+    told: BTreeSet<Waiter>,
     list: &'l mut Mistakes,
 }
 
 impl<'l> Look<'l> {
     fn warn(&mut self, at: Spot, message: impl Into<String>, label: &str, help: impl Into<String>) {
-        self.list.push(Diagnostic::warning(at, message).label(label).help(help));
+        let warning = Diagnostic::warning(at, message).label(label).help(help);
+        // Two parts of one comparison may have the same doubt.
+        if self.list.last() != Some(&warning) {
+            self.list.push(warning);
+        }
     }
 
     /// Points and rules: what each is called, which requests it is for, and its table.
@@ -117,6 +128,14 @@ impl<'l> Look<'l> {
             found.extend(until(rule).zip(node.get("until")));
         }
         found
+    }
+
+    /// Whether something is told already of what stands there.
+    fn is_told(&self, at: &Spot) -> bool {
+        let inside = |one: &Spot| {
+            one.file == at.file && at.span.start <= one.span.start && one.span.end <= at.span.end
+        };
+        self.list.iter().any(|one| inside(&one.at))
     }
 
     fn meant(&self, filter: &Filter) -> Meant {

@@ -1,8 +1,10 @@
 //! What can never match and what can never be.
 
-use super::{Look, at, conjuncts, find};
+use super::{Look, at, find};
+use crate::class::{Class, ClassSet};
 use crate::diagnostic::Spot;
 use crate::event::{Event, Expr};
+use crate::policy::read::Read;
 use crate::policy::tree::Node;
 use crate::policy::{Filter, Probe, Where};
 use crate::request::{ByteRange, Op, SECTOR};
@@ -15,9 +17,9 @@ impl Look<'_> {
         for (what, filter, node) in self.filters() {
             self.range(filter, node);
             self.length(&what, filter, node);
+            self.of_case(&what, filter, node);
             self.data(&what, filter, node);
             self.turn(&what, filter, node);
-            self.when(&what, filter, node);
         }
         self.events();
     }
@@ -67,6 +69,34 @@ impl Look<'_> {
         }
     }
 
+    /// What the case's own disk does not have.
+    fn of_case(&mut self, what: &str, filter: &Filter, node: &Node) {
+        let Some(case) = self.policy.case.as_ref().filter(|_| self.sound.is_case) else { return };
+        let (size, filesystem) = (case.image.size_bytes, case.image.filesystem.as_str());
+        if let (Some(queue), Some(queues)) = (filter.queue, self.queues())
+            && queue >= queues
+        {
+            let message = format!("{what} is of requests of queue {queue}, which the case does not have");
+            let help = match queues {
+                1 => "its disk has one queue, 0: give [case.device] a `num-queues`".to_owned(),
+                many => format!("its disk has queues 0 to {}: `num-queues` in [case.device]", many - 1),
+            };
+            self.warn(at(node, "queue"), message, NEVER, help);
+        }
+        if filter.length_min > size && filter.length_min <= filter.length_max {
+            let message = format!("{what} is of requests that are longer than the disk");
+            let help = format!("the disk of the case has {size} bytes");
+            self.warn(at(node, "length"), message, NEVER, help);
+        }
+        let is_known = |class: ClassSet| class.meets(ClassSet::of(&[Class::Unknown]));
+        if filesystem != "ext4" && filter.class.is_some_and(|class| !is_known(class)) {
+            let message = format!("{what} is of classes that no block of {filesystem} has");
+            let help =
+                format!("classes are learned of ext2, ext3 and ext4: of {filesystem}, all is `unknown`");
+            self.warn(at(node, "class"), message, NEVER, help);
+        }
+    }
+
     fn data(&mut self, what: &str, filter: &Filter, node: &Node) {
         if filter.class.is_some() && !filter.ops.iter().any(Op::has_range) {
             let message = format!("{what} is of requests that touch no block");
@@ -95,7 +125,7 @@ impl Look<'_> {
         let Some(point) = filter.point else { return };
         let point = &self.policy.points[point.get()];
         let meant = self.meant(filter);
-        if meant.ops.iter().next().is_none() {
+        if meant.ops.iter().next().is_none() && node.get("op").is_some() {
             let help = format!("leave `op` out: point `{}` says it", point.name);
             self.warn(at(node, "op"), format!("{what}: its point is another operation"), NEVER, help);
         }
@@ -106,16 +136,6 @@ impl Look<'_> {
             let message =
                 format!("{what} is for request {from} of point `{}`, which comes {most}", point.name);
             self.warn(at(node, key), message, NEVER, "give the point a larger `count`, or leave this out");
-        }
-    }
-
-    fn when(&mut self, what: &str, filter: &Filter, node: &Node) {
-        let parts = conjuncts(filter.when.as_ref());
-        let both = parts.iter().any(|part| matches!(part, Expr::Not(not) if parts.contains(&not.as_ref())));
-        if both {
-            let key = ["before", "when"].into_iter().find(|key| node.get(key).is_some()).unwrap_or("after");
-            let message = format!("{what} comes after and before the same");
-            self.warn(at(node, key), message, NEVER, "let it come before something that happens later");
         }
     }
 
@@ -152,6 +172,7 @@ impl Look<'_> {
             }
             Expr::State(state)
                 if !self.can_happen(leaf)
+                    && self.sound.states[state.get()] == Read::Well
                     && !self.sound.may_be_named(&self.policy.states[state.get()].name) =>
             {
                 let name = self.policy.state_name(*state);

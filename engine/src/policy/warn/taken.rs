@@ -1,8 +1,11 @@
 //! Points that never are, because an earlier point always takes their requests.
 
+use super::circle::Waiter;
+use super::meant::Meant;
+use super::shadow::and;
 use super::{Look, conjuncts, is_each};
 use crate::diagnostic::Diagnostic;
-use crate::event::{Event, Expr, PointIndex};
+use crate::event::{Expr, PointIndex};
 use crate::policy::{Filter, Turn};
 
 /// Most points of a policy of which each is compared with each.
@@ -10,17 +13,44 @@ const COMPARED_MAX: usize = 500;
 
 impl Look<'_> {
     pub(super) fn taken(&mut self) {
-        let points: Vec<PointIndex> =
-            self.policy.point_indexes().filter(|point| self.is_point(*point)).collect();
+        let is_there =
+            |point: &PointIndex| self.is_point(*point) && !self.told.contains(&Waiter::Point(point.get()));
+        let points: Vec<PointIndex> = self.policy.point_indexes().filter(is_there).collect();
         if points.len() > COMPARED_MAX {
             return;
         }
+        let meant: Vec<Meant> = self.policy.points.iter().map(|point| self.meant(&point.filter)).collect();
         for (index, point) in points.iter().enumerate() {
             let earlier = points[..index].iter().find(|earlier| self.takes(**earlier, *point));
             if let Some(earlier) = earlier {
                 self.warn_taken(*earlier, *point);
+            } else if let Some(all) = self.all_take(&points[..index], *point, &meant) {
+                self.warn_all_take(&all, *point);
             }
         }
+    }
+
+    /// The earlier points of which each request of a point is one.
+    fn all_take(&self, earlier: &[PointIndex], point: PointIndex, meant: &[Meant]) -> Option<Vec<usize>> {
+        let filter = |point: usize| &self.policy.points[point].filter;
+        let own = conjuncts(filter(point.get()).when.as_ref());
+        let takes = |other: &usize| is_each(filter(*other).turn) && !filter(*other).flush_follows;
+        let each: Vec<usize> = earlier.iter().map(|other| other.get()).filter(takes).collect();
+        let one = Meant { flush_follows: false, ..meant[point.get()].clone() };
+        self.union(meant, &each, &one, &|other| implied(filter(other).when.as_ref(), &own))
+    }
+
+    fn warn_all_take(&mut self, all: &[usize], point: PointIndex) {
+        let names: Vec<String> =
+            all.iter().map(|other| format!("`{}`", self.parts.points[*other].name)).collect();
+        let entry = self.parts.points[point.get()];
+        let message = format!("point `{}` never is: points {} take its requests", entry.name, and(&names));
+        let warning = Diagnostic::warning(entry.at.clone(), message).label("always taken before");
+        let warning = all.iter().fold(warning, |warning, other| {
+            warning.also(self.parts.points[*other].at.clone(), "matches some of these requests")
+        });
+        let help = "a request is the first point in file order that it matches: put the narrower point first";
+        self.list.push(warning.help(help));
     }
 
     /// Whether every request of a point is one of an earlier one.
@@ -73,32 +103,20 @@ impl Look<'_> {
 }
 
 /// Whether a condition is true whenever all of the others are.
-pub(super) fn implied(when: Option<&Expr>, others: &[&Expr]) -> bool {
+fn implied(when: Option<&Expr>, others: &[&Expr]) -> bool {
     conjuncts(when).into_iter().all(|part| others.contains(&part))
 }
 
-/// The parts of a condition that stay true once they are.
-pub(super) fn lasting(when: Option<&Expr>) -> Vec<&Expr> {
-    let parts = conjuncts(when).into_iter();
-    parts
-        .filter(|part| {
-            matches!(
-                part,
-                Expr::Event(Event::Point(..) | Event::Guest(_) | Event::Control(_) | Event::Policy(_), _)
-            )
-        })
-        .collect()
-}
-
-/// Whether one turn has every number that the other has, counted over the same requests.
+/// Whether one turn has every number that the other can come to, counted over the same requests. One that is not for a
+/// certain number takes the next that is left to it.
 fn has_all(one: Turn, other: Turn) -> bool {
-    let last = other.count.map(|count| other.from.saturating_add(other.every.saturating_mul(count - 1)));
-    let own_last = one.count.map(|count| one.from.saturating_add(one.every.saturating_mul(count - 1)));
-    let in_steps = other.every.is_multiple_of(one.every) || other.count == Some(1);
-    let ends = match (own_last, last) {
-        (None, _) => true,
-        (Some(own), Some(last)) => last <= own,
-        (Some(_), None) => false,
-    };
-    one.probability.is_none() && other.probability.is_none() && one.has(other.from) && in_steps && ends
+    if one.probability.is_some() || !one.has(other.from) {
+        return false;
+    }
+    let before = (other.from - one.from) / one.every;
+    let is_nth = other.every == u64::MAX;
+    match one.count {
+        Some(count) => is_nth && before < count,
+        None => is_nth || other.every.is_multiple_of(one.every),
+    }
 }

@@ -1,6 +1,6 @@
 //! What has a name that nothing uses. Files that are included may offer more than is used.
 
-use super::{Look, step};
+use super::{Look, step, until};
 use crate::event::Expr;
 use crate::policy::Where;
 use crate::policy::read::Read;
@@ -9,14 +9,22 @@ use std::collections::BTreeSet;
 
 impl Look<'_> {
     pub(super) fn unused(&mut self) {
-        let leaves: Vec<&Expr> = self.expressions().into_iter().flat_map(|(expr, _)| expr.leaves()).collect();
+        let policy = self.policy;
+        let filters = || {
+            let points = policy.points.iter().map(|point| &point.filter);
+            points.chain(policy.rules.iter().map(|rule| &rule.filter))
+        };
+        // What has a mistake uses what it names as well.
+        let untils = policy.holds.iter().map(|hold| &hold.until).chain(policy.rules.iter().filter_map(until));
+        let whens = filters().filter_map(|filter| filter.when.as_ref());
+        let leaves: Vec<&Expr> = untils.chain(whens).flat_map(Expr::leaves).collect();
         let states = leaves
             .iter()
             .filter_map(|leaf| if let Expr::State(state) = leaf { Some(state.get()) } else { None });
         let states = states.collect();
         let all = vec![Read::Well; self.parts.states.len()];
         self.tell("state", &self.parts.states, &all, &states, "no expression asks for it");
-        let ranges = self.filters().into_iter().filter_map(|(_, filter, _)| filter.range);
+        let ranges = filters().filter_map(|filter| filter.range);
         let places =
             ranges.filter_map(|range| if let Where::Place(place) = range { Some(place) } else { None });
         let places = places.collect();

@@ -1,10 +1,14 @@
 //! Rules that may wait for a request that they hold themselves.
 
+use super::known::lasting;
 use super::{Look, can_be, comes_after, conjuncts, step, until};
 use crate::event::{Event, Expr, Gate, Life, PointIndex};
 use crate::policy::tree::Node;
 use crate::policy::{Pause, Rule, Scope, Turn, Verdict, Wait};
 use std::collections::BTreeSet;
+
+/// Most points that are looked at for what comes before one.
+const NEEDS_MAX: usize = 64;
 
 impl Look<'_> {
     pub(super) fn waits(&mut self) {
@@ -12,20 +16,19 @@ impl Look<'_> {
         let known = self.sound.are_rules();
         for (rule, node) in self.rules().collect::<Vec<_>>() {
             // What could not be read may let the awaited request go first.
-            let itself =
-                until(rule).filter(|_| known).and_then(|until| self.itself(rule, until, &let_through));
+            let itself = until(rule)
+                .filter(|_| known && !self.is_told(&super::at(node, "until")))
+                .and_then(|until| self.itself(rule, until, &let_through));
             match itself {
                 Some((point, life)) => self.warn_itself(rule, node, point, life),
                 None if self.stops_what_it_needs(rule) => self.warn_pause(rule, node),
-                None => self.ring_of_rule(rule, node),
+                None => {}
             }
             if let Some(point) = rule.filter.point.filter(|_| is_for_all_of_point(rule)) {
                 let_through.insert((rule.gate, point));
             }
         }
-        self.gauges();
-        self.ring_of_holds();
-        self.ring_of_all_holds();
+        self.rings();
     }
 
     /// Whether only a rule can end a pause of everything, while no rule acts because everything stands.
@@ -56,10 +59,17 @@ impl Look<'_> {
     }
 
     fn warn_itself(&mut self, rule: &Rule, node: &Node, point: PointIndex, life: Life) {
+        let is_own = rule.filter.point == Some(point);
+        let is_named = until(rule).is_some_and(|until| until.events().contains(&&Event::Point(point, life)));
         let (point, event) = (&self.policy.points[point.get()].name, self.policy.life_name(point, life));
-        let message =
-            format!("rule `{}` may wait for itself: it can hold `{point}` before `{event}`", rule.name);
-        let help = if pauses(rule) {
+        let later = if is_named { "" } else { ", after which comes what it waits for" };
+        let message = format!(
+            "rule `{}` may wait for itself: it can hold `{point}` before `{event}`{later}",
+            rule.name
+        );
+        let help = if is_own && !pauses(rule) {
+            format!("wait for what comes before `{event}`, or for an event of the guest")
+        } else if pauses(rule) {
             format!(
                 "let the pause end by what still comes, such as `{point}.arrived` or an event of the guest"
             )
@@ -85,14 +95,37 @@ impl Look<'_> {
         until: &Expr,
         let_through: &BTreeSet<(Gate, PointIndex)>,
     ) -> Option<(PointIndex, Life)> {
-        let steps = until.events().into_iter().filter_map(step);
+        let steps = until.events().into_iter().flat_map(|event| self.needs(event));
         steps.into_iter().find(|(point, life)| {
             self.is_point(*point)
                 && comes_after(*life, rule.gate)
-                && !can_be(until, &|leaf| !is_later_step(leaf, *point, rule.gate))
+                && !can_be(until, &|leaf| !self.is_later_step(leaf, *point, rule.gate))
                 && (pauses(rule) || !let_through.contains(&(rule.gate, *point)))
                 && self.holds_point(rule, *point)
         })
+    }
+
+    /// The steps of points without which an event does not happen, itself first if it is one.
+    fn needs(&self, event: &Event) -> Vec<(PointIndex, Life)> {
+        let mut steps: Vec<(PointIndex, Life)> = step(event).into_iter().collect();
+        let mut next = 0;
+        while let Some((point, _)) = steps.get(next).filter(|_| next < NEEDS_MAX) {
+            let earlier = lasting(self.policy.points[point.get()].filter.when.as_ref());
+            let earlier: Vec<_> = earlier.iter().filter_map(|(event, _)| step(event)).collect();
+            earlier.into_iter().for_each(|step| {
+                if !steps.contains(&step) {
+                    steps.push(step);
+                }
+            });
+            next += 1;
+        }
+        steps
+    }
+
+    /// Whether a leaf needs a step of the point that comes only after the gate.
+    fn is_later_step(&self, leaf: &Expr, point: PointIndex, gate: Gate) -> bool {
+        let Expr::Event(event, _) = leaf else { return false };
+        self.needs(event).into_iter().any(|(other, life)| other == point && comes_after(life, gate))
     }
 
     /// Whether the rule can hold every request that is this point.
@@ -103,7 +136,7 @@ impl Look<'_> {
         let filter = &self.policy.points[point.get()].filter;
         let (own, points) = (self.meant(&rule.filter), self.meant(filter));
         let is_other = rule.filter.point.is_some_and(|other| other != point);
-        let later = |when: &Expr| !can_be(when, &|leaf| !is_later_step(leaf, point, rule.gate));
+        let later = |when: &Expr| !can_be(when, &|leaf| !self.is_later_step(leaf, point, rule.gate));
         let earlier =
             conjuncts(rule.filter.when.as_ref()).into_iter().any(|part| is_before(part, point, rule.gate));
         let one = filter.turn.count == Some(1);
@@ -132,11 +165,6 @@ fn pauses(rule: &Rule) -> bool {
 
 fn is_for_all_of_point(rule: &Rule) -> bool {
     rule.verdict.is_some() && rule.filter.turn == Turn::EACH && rule.filter.when.is_none()
-}
-
-/// Whether a leaf is a step of the point that comes only after the gate.
-fn is_later_step(leaf: &Expr, point: PointIndex, gate: Gate) -> bool {
-    matches!(leaf, Expr::Event(Event::Point(other, life), _) if *other == point && comes_after(*life, gate))
 }
 
 /// Whether it is true only while the point has not come to the gate.

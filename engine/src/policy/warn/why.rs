@@ -1,8 +1,10 @@
 //! Why something can never be, in words.
 
 use super::Look;
+use super::bounds::{Conflict, Fact, Why};
 use super::circle::{Decides, Possible, Waiter};
 use crate::event::{Event, Expr, Gate, Life, PointIndex};
+use crate::policy::Rule;
 use std::collections::BTreeSet;
 
 /// Why a rule never acts.
@@ -31,7 +33,8 @@ impl Look<'_> {
         told: &BTreeSet<Waiter>,
     ) -> Option<WhyNot> {
         let one = &self.policy.rules[rule];
-        if one.filter.when.as_ref().is_some_and(|when| !self.can(when, possible)) {
+        let when = Waiter::When(rule);
+        if !told.contains(&when) && self.refuted(when, Some(possible)).is_some() {
             return Some(WhyNot::When);
         }
         let point = self.only_point(&one.filter);
@@ -58,7 +61,7 @@ impl Look<'_> {
 
     /// From one thing that cannot be to the next, until it comes to one again or to an end.
     pub(super) fn why_stuck(&self, stuck: Waiter, possible: &Possible) -> String {
-        let mut walk = Walk { seen: BTreeSet::new(), rules: BTreeSet::new(), words: Vec::new() };
+        let mut walk = Walk { seen: BTreeSet::new(), words: Vec::new() };
         let mut next = Some(stuck);
         while let Some(waiter) = next {
             if !walk.seen.insert(waiter) {
@@ -70,7 +73,8 @@ impl Look<'_> {
             }
             let Some(expr) = self.awaited(waiter) else { break };
             walk.words.push(self.says(waiter, expr));
-            next = self.leaf_of(expr, possible).and_then(|leaf| self.behind_leaf(leaf, possible, &mut walk));
+            let conflict = self.refuted(waiter, Some(possible));
+            next = conflict.and_then(|conflict| self.behind_conflict(&conflict, possible, &mut walk));
         }
         walk.words.join("; ")
     }
@@ -82,49 +86,52 @@ impl Look<'_> {
                 format!("`{}` waits for `{text}`", self.policy.gate_name(&self.policy.holds[hold]))
             }
             Waiter::Rule(rule) => format!("rule `{}` waits for `{text}`", self.policy.rules[rule].name),
+            Waiter::When(rule) => format!("rule `{}` asks for `{text}`", self.policy.rules[rule].name),
             Waiter::Point(point) => format!("`{}` comes only with `{text}`", self.policy.points[point].name),
         }
     }
 
-    /// The first part of an expression that keeps it from being true.
-    fn leaf_of<'e>(&self, expr: &'e Expr, possible: &Possible) -> Option<&'e Expr> {
-        match expr {
-            Expr::Any(parts) | Expr::All(parts) => parts
-                .iter()
-                .find(|part| !self.can(part, possible))
-                .and_then(|part| self.leaf_of(part, possible)),
-            leaf => Some(leaf),
+    /// What keeps something from being, and who has to go on first.
+    fn behind_conflict(&self, conflict: &Conflict, possible: &Possible, walk: &mut Walk) -> Option<Waiter> {
+        let rule_that = |is: &dyn Fn(&Rule) -> bool| self.policy.rules.iter().position(is);
+        let (is_least, is_most) =
+            (conflict.bounds.least.1 == Why::Never, conflict.bounds.most.1 == Why::Never);
+        match &conflict.fact {
+            Fact::Times(Event::Point(point, life)) if is_most => {
+                self.behind_step(*point, *life, possible, walk)
+            }
+            Fact::Times(Event::Policy(name)) if is_most => {
+                let rule = rule_that(&|rule| rule.notes.emit.contains(name));
+                self.behind_note(rule, "emits that", possible, walk)
+            }
+            Fact::State(state) if is_least => {
+                let rule = rule_that(&|rule| rule.notes.clear.contains(state));
+                self.behind_note(rule, "turns it off", possible, walk)
+            }
+            Fact::State(state) if is_most => {
+                let rule = rule_that(&|rule| rule.notes.set.contains(state));
+                self.behind_note(rule, "turns it on", possible, walk)
+            }
+            _ => {
+                walk.words.push(self.clash(conflict));
+                None
+            }
         }
     }
 
-    /// What keeps a part of an expression from being, and who has to go on first.
-    fn behind_leaf(&self, leaf: &Expr, possible: &Possible, walk: &mut Walk) -> Option<Waiter> {
-        let rules = || self.policy.rules.iter().enumerate();
-        match leaf {
-            Expr::Event(Event::Point(point, life), _) => self.behind_step(*point, *life, possible, walk),
-            Expr::Event(Event::Policy(name), _) => {
-                let rule =
-                    rules().find(|(_, rule)| rule.notes.emit.contains(name)).map(|(index, _)| index)?;
-                walk.words.push(format!("rule `{}` emits that", self.policy.rules[rule].name));
-                self.behind_rule(rule, possible, walk)
-            }
-            Expr::State(state) => {
-                let rule =
-                    rules().find(|(_, rule)| rule.notes.set.contains(state)).map(|(index, _)| index)?;
-                walk.words.push(format!("rule `{}` turns it on", self.policy.rules[rule].name));
-                self.behind_rule(rule, possible, walk)
-            }
-            Expr::Not(part) => {
-                let Expr::State(state) = part.as_ref() else { return None };
-                let Some((rule, one)) = rules().find(|(_, rule)| rule.notes.clear.contains(state)) else {
-                    walk.words.push("no rule turns it off".to_owned());
-                    return None;
-                };
-                walk.words.push(format!("rule `{}` turns it off", one.name));
-                self.behind_rule(rule, possible, walk)
-            }
-            _ => None,
-        }
+    fn behind_note(
+        &self,
+        rule: Option<usize>,
+        does: &str,
+        possible: &Possible,
+        walk: &mut Walk,
+    ) -> Option<Waiter> {
+        let Some(rule) = rule else {
+            walk.words.push(format!("no rule {does}"));
+            return None;
+        };
+        walk.words.push(format!("rule `{}` {does}", self.policy.rules[rule].name));
+        self.behind_rule(rule, possible, walk)
     }
 
     fn behind_step(
@@ -158,8 +165,12 @@ impl Look<'_> {
             WhyNot::When => {
                 let when = one.filter.when.as_ref()?;
                 walk.words.push(format!("it asks for `{}`", self.policy.expr_text(when)));
-                walk.rules.insert(rule).then_some(())?;
-                self.leaf_of(when, possible).and_then(|leaf| self.behind_leaf(leaf, possible, walk))
+                if !walk.seen.insert(Waiter::When(rule)) {
+                    walk.words.push("and so it waits for itself".to_owned());
+                    return None;
+                }
+                let conflict = self.refuted(Waiter::When(rule), Some(possible))?;
+                self.behind_conflict(&conflict, possible, walk)
             }
             WhyNot::Point(point, life) => {
                 walk.words.push(format!("it acts after `{}`", self.policy.life_name(point, life)));
@@ -193,6 +204,5 @@ impl Look<'_> {
 /// What has been told on the way.
 struct Walk {
     seen: BTreeSet<Waiter>,
-    rules: BTreeSet<usize>,
     words: Vec<String>,
 }

@@ -1,0 +1,85 @@
+//! What `blkstay check` says that never is, never is.
+
+use blkstay_engine::journal::{Arm, Cause, Line, Record};
+use blkstay_engine::policy::{Policy, Settings};
+
+/// Something that is said never to be.
+#[derive(Debug)]
+enum Never {
+    Arrives { point: String },
+    Decides { rule: String },
+    EndsHold { gate: String },
+    EndsWait { rule: String },
+}
+
+/// What the warnings about a policy say.
+fn said(text: &str) -> Vec<(String, Never)> {
+    let mut none = |_: &str| Err("there is none".to_owned());
+    let checked = Policy::read("test", text, &Settings::default(), &mut none).expect("a good policy");
+    let warnings = checked.warnings.list.into_iter();
+    warnings.filter_map(|warning| never(&warning.message).map(|never| (warning.message, never))).collect()
+}
+
+fn never(message: &str) -> Option<Never> {
+    let name = |before: &str, after: &str| {
+        let (name, rest) = message.strip_prefix(before)?.split_once('`')?;
+        rest.starts_with(after).then(|| name.to_owned())
+    };
+    let rule = ["never decides", "never acts", "never matches"]
+        .into_iter()
+        .find_map(|never| name("rule `", &format!(" {never}")));
+    let only = " ends only by its watchdog";
+    let gate = name("the hold of `", only).or_else(|| name("the hold of `", " is never reached"));
+    let wait = name("what rule `", " holds goes on only by its watchdog");
+    let point = name("point `", " never is");
+    rule.map(|rule| Never::Decides { rule })
+        .or(gate.map(|gate| Never::EndsHold { gate }))
+        .or(wait.map(|rule| Never::EndsWait { rule }))
+        .or(point.map(|point| Never::Arrives { point }))
+}
+
+impl Never {
+    /// Whether a record shows that it is.
+    fn is(&self, record: &Record) -> bool {
+        let by_itself = |cause: &Cause| matches!(cause, Cause::Until { .. } | Cause::Resumed);
+        match (self, record) {
+            (Never::Arrives { point }, Record::Arrived { point: Some(of), .. }) => of == point,
+            (Never::Decides { rule }, Record::Decided { rule: of, .. }) => of == rule,
+            (Never::EndsHold { gate }, Record::Released { point, rule: None, gate: of, cause, .. }) => {
+                *gate == format!("{point}.{of}") && by_itself(cause)
+            }
+            (Never::EndsWait { rule }, Record::Released { rule: Some(of), cause, .. }) => {
+                of == rule && by_itself(cause)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether something makes the waits of an attempt end that would not by themselves.
+fn interferes(record: &Record) -> bool {
+    match record {
+        Record::Released { cause, .. } => !matches!(
+            cause,
+            Cause::Until { .. } | Cause::Delay | Cause::Limit | Cause::Stall | Cause::Window { .. }
+        ),
+        _ => false,
+    }
+}
+
+/// Asserts of the attempts of a journal that nothing happens in them that is said never to. What a watchdog or a person
+/// ends would not have ended: from then on, nothing is said of that attempt.
+pub fn assert_never(text: &str, journal: &[Line]) {
+    let said = said(text);
+    let mut is_free = true;
+    for line in journal {
+        match &line.record {
+            Record::Policy { .. } | Record::Armed { .. } => is_free = true,
+            Record::AttemptBegan { arm, .. } => is_free = *arm == Arm::Forced,
+            record if interferes(record) => is_free = false,
+            _ => {}
+        }
+        let wrong = said.iter().find(|(_, never)| is_free && never.is(&line.record));
+        assert!(wrong.is_none(), "{wrong:?} is wrong: {:?}\n{text}", line.record);
+    }
+}
