@@ -21,11 +21,11 @@ pub fn control(args: &Control) -> Result<ExitCode> {
     let (line, reply) = Link::connect(&args.socket)?.ask(command)?;
     let refused = matches!(reply.answer, Answer::Error { .. });
     for warning in reply.warnings.iter().filter(|warning| !warned.contains(warning)) {
-        eprintln!("{}\n", warning.trim_end());
+        crate::out::tell(format_args!("{}\n", warning.trim_end()));
     }
     match &reply.answer {
         _ if args.json => out::print(&format!("{line}\n"))?,
-        Answer::Error { message } => eprintln!("blkstay: {}", message.trim_end()),
+        Answer::Error { message } => crate::out::tell(format_args!("blkstay: {}", message.trim_end())),
         answer => out::print(&words(answer))?,
     }
     Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })

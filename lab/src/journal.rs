@@ -47,7 +47,7 @@ pub fn each(path: &Path, mut each: impl FnMut(Line) -> Result<bool>) -> Result<O
                     true => odd.bad += 1,
                     false => odd.unknown += 1,
                 }
-                eprintln!("{shown}:{trouble}");
+                crate::out::tell(format_args!("{shown}:{trouble}"));
             }
         }
     }

@@ -11,7 +11,7 @@ mod link;
 pub mod log;
 pub mod manual;
 pub mod metrics;
-mod out;
+pub mod out;
 pub mod policy;
 pub mod report;
 pub mod run;

@@ -48,11 +48,13 @@ fn verify(args: &Log) -> Result<ExitCode> {
     let path = args.journal.display();
     let read = journal::read(&args.journal)?;
     if read.odd != Odd::default() {
-        eprintln!("{path}: cannot be verified with records missing");
+        crate::out::tell(format_args!("{path}: cannot be verified with records missing"));
         return Ok(ExitCode::FAILURE);
     }
     if read.lines.is_empty() {
-        eprintln!("{path}: there is no record in it; give it what `blkstayd --journal` wrote");
+        crate::out::tell(format_args!(
+            "{path}: there is no record in it; give it what `blkstayd --journal` wrote"
+        ));
         return Ok(ExitCode::FAILURE);
     }
     match replay::refeed(read.lines) {
@@ -68,7 +70,7 @@ fn verify(args: &Log) -> Result<ExitCode> {
         }
         Err(difference) => {
             let difference = format!("{path}: differs at {difference}");
-            eprintln!("{}", printable(&difference));
+            crate::out::tell(format_args!("{}", printable(&difference)));
             Ok(ExitCode::FAILURE)
         }
     }
@@ -119,7 +121,7 @@ fn words(record: &Record) -> String {
             format!("completed  {id} {status}{}{}", error_words(error), passed_words(*passed))
         }
         Record::Abandoned { id, stage, why, passed } => {
-            format!("abandoned  {id} {stage:?}, {why:?}{}", passed_words(*passed))
+            format!("abandoned  {id} {}, {}{}", word(stage), word(why), passed_words(*passed))
         }
         Record::Decided { id, gate, rule, does, wait_ns, status } => {
             let wait = wait_ns.map(|wait| format!(" {} µs", wait / 1000)).unwrap_or_default();
@@ -133,7 +135,11 @@ fn words(record: &Record) -> String {
             format!("stalled    {id} at {}", gate_words(point, rule.as_deref(), *gate))
         }
         Record::Released { id, point, rule, gate, cause } => {
-            let gate = gate_words(point, rule.as_deref(), *gate);
+            let gate = match cause {
+                // What stood in a pause stood for no one's sake of its own.
+                Cause::Resumed if point.is_empty() && rule.is_none() => gate.to_string(),
+                _ => gate_words(point, rule.as_deref(), *gate),
+            };
             format!("released   {id} from {gate}: {}", cause_words(cause))
         }
         Record::State { state, on } => format!("state      {state} is {}", if *on { "on" } else { "off" }),
@@ -170,6 +176,12 @@ fn words(record: &Record) -> String {
 
 fn passed_words(passed: bool) -> &'static str {
     if passed { ", no policy's" } else { "" }
+}
+
+/// A word of the journal, as it is written there.
+fn word(word: &impl serde::Serialize) -> String {
+    let written = serde_json::to_value(word).ok();
+    written.as_ref().and_then(|word| word.as_str()).unwrap_or_default().to_owned()
 }
 
 /// What the host said.

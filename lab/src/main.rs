@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         Command::Man { directory } => manual::man(directory.as_deref()),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("blkstay: {error:#}");
+        blkstay_lab::out::tell(format_args!("blkstay: {error:#}"));
         ExitCode::FAILURE
     })
 }

@@ -8,6 +8,11 @@ pub fn colour() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
+/// Tells a person something, on a line of standard error; if nobody can read that, nothing is lost that one could tell.
+pub fn tell(words: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{words}");
+}
+
 /// Prints a text.
 ///
 /// # Errors

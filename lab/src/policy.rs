@@ -71,12 +71,24 @@ fn read_script(path: PathBuf) -> Option<Result<String, String>> {
 const TEXT_BYTES_MAX: u64 = 64 << 20;
 
 fn read_text(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    std::fs::File::open(path)?.take(TEXT_BYTES_MAX + 1).read_to_string(&mut text)?;
-    match text.len() as u64 {
-        ..=TEXT_BYTES_MAX => Ok(text),
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(TEXT_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 {
+        ..=TEXT_BYTES_MAX => {
+            String::from_utf8(bytes).map_err(|error| std::io::Error::other(not_utf8(&error)))
+        }
         _ => Err(std::io::Error::other("it has more than 64 MiB, which no policy needs")),
     }
+}
+
+/// Where a text is not UTF-8.
+fn not_utf8(error: &std::string::FromUtf8Error) -> String {
+    let (good, rest) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
+    let good = String::from_utf8_lossy(good);
+    let line = good.matches('\n').count() + 1;
+    let column = good.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    let byte = rest.first().copied().unwrap_or_default();
+    format!("line {line}, column {column} is not UTF-8 (byte 0x{byte:02x}): save it as UTF-8")
 }
 
 /// Reads a policy to use it; shows warnings on standard error.
@@ -103,7 +115,7 @@ pub fn checked(path: &Path, settings: &Settings) -> anyhow::Result<Checked> {
 /// Shows what is doubtful about a policy that is used all the same.
 pub fn warn(warnings: &Diagnostics) {
     if !warnings.list.is_empty() {
-        eprintln!("{}", warnings.render(out::colour()));
+        crate::out::tell(format_args!("{}", warnings.render(out::colour())));
     }
 }
 

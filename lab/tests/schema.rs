@@ -211,7 +211,7 @@ const ACCEPTED: [&str; 22] = [
 ];
 
 /// What the reader refuses, and so does the schema.
-const REFUSED: [&str; 50] = [
+const REFUSED: [&str; 56] = [
     "watchdog = \"0s\"",
     "seed = 1.5",
     "include = \"a.toml\"",
@@ -262,10 +262,16 @@ const REFUSED: [&str; 50] = [
     "rule = [{ gate = \"submit\", op = \"write\", flush-follows = true, pass = true }]",
     "case = { about = \"x\", guest = \"a/x.sh\", image = { size = \"1M\", filesystem = \"xfs\" } }",
     "case = { about = \"x\", guest = \"x.sh\", image = { size = \"1M\", filesystem = \"xfs\" }, device = { queue-size = 3 } }",
+    "case = { about = \"x\", guest = \"x.sh\", image = { size = 1048577, filesystem = \"xfs\" } }",
+    "case = { about = \"x\", guest = \"x.sh\", image = { size = 4, filesystem = \"xfs\" } }",
+    "case = { about = \"x\", guest = \"x.sh\", image = { size = \"1M\", filesystem = \"xfs\" }, phases = [] }",
+    "case = { about = \"x\", guest = \"x.sh\", image = { size = \"1M\", filesystem = \"xfs\" }, witness = { A = [] } }",
+    "case = { about = \"x\", guest = \"x.sh\", image = { size = \"1M\", filesystem = \"xfs\" }, variables = { block = 1 } }",
+    "point.A = { op = \"write\", flush-follows = false }",
 ];
 
 /// What the reader refuses and a schema cannot: values that are compared with each other, sums, and names.
-const BEYOND_A_SCHEMA: [&str; 8] = [
+const BEYOND_A_SCHEMA: [&str; 7] = [
     "point.A = { after = \"B.done\" }",
     "place.p = { offset = \"16000000T\", length = \"16000000T\" }",
     "rule = [{ gate = \"submit\", delay = \"11s\" }]",
@@ -273,7 +279,6 @@ const BEYOND_A_SCHEMA: [&str; 8] = [
     "rule = [{ gate = \"submit\", stall = { every = \"1s\", for = \"2s\" } }]",
     "rule = [{ gate = \"submit\", reorder = [1, 1] }]",
     "point.A = {}\nhold = [{ gate = \"A.submit\", until = \"A.done\" }]",
-    "case = { about = \"x\", guest = \"x.sh\", image = { size = 1048577, filesystem = \"xfs\" } }",
 ];
 
 #[test]

@@ -386,6 +386,14 @@ warning: point `C` never is: `A.submitted` would have to have happened and not t
   |
   = help: leave one of them out, or write { any = […] } if one is enough
 
+warning: point `D` never is: `in-flight` is 1 or more then
+ --> my.toml:7:27
+  |
+7 | D = { op = "read", when = "in-flight == 0" }
+  |                           ^^^^^^^^^^^^^^^^ this never matches
+  |
+  = help: write `in-flight < 2`: no other one is; or ask for an event
+
 warning: point `F` never is: `A.arrived` would have to have happened and not to have happened at once
  --> my.toml:9:60
   |

@@ -26,7 +26,7 @@ pub fn against(args: &Check, path: &Path, journal: &Path) -> Result<ExitCode> {
     let checked = match policy::load(path, &args.with.settings()) {
         Ok(checked) => checked,
         Err(unusable) => {
-            eprintln!("{}", unusable.render(out::colour()));
+            crate::out::tell(format_args!("{}", unusable.render(out::colour())));
             return Ok(ExitCode::FAILURE);
         }
     };

@@ -26,7 +26,7 @@ pub fn check(args: &Check) -> Result<ExitCode> {
         return match args.policies.as_slice() {
             [policy] => against::against(args, policy, journal),
             _ => {
-                eprintln!("blkstay: `--against` is for one policy at a time");
+                crate::out::tell(format_args!("blkstay: `--against` is for one policy at a time"));
                 Ok(ExitCode::from(WRONG_COMMAND_LINE))
             }
         };
@@ -68,7 +68,7 @@ fn tell(path: &Path, loaded: &Result<Checked, Unusable>, args: &Check) -> Result
                 out::print(&format!("\n{}\n", checked.policy.explain()))?;
             }
         }
-        Err(unusable) => eprintln!("{}", unusable.render(out::colour())),
+        Err(unusable) => crate::out::tell(format_args!("{}", unusable.render(out::colour()))),
     }
     Ok(())
 }

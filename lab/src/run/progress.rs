@@ -28,7 +28,7 @@ impl Progress {
 
     /// Says something that stays to be read.
     pub fn tell(&self, line: &str) {
-        self.0.suspend(|| eprintln!("{line}"));
+        self.0.suspend(|| crate::out::tell(format_args!("{line}")));
     }
 
     /// Counts to `total` from here on.

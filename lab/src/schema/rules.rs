@@ -3,7 +3,7 @@
 
 use super::together;
 use super::words::{
-    AnyOperation, ClassName, Duration, Failure, Given, HexBytes, Leaf as ExpressionLeaf, OneOrMore,
+    AnyOperation, ClassName, Duration, Failure, Given, HexBytes, Leaf as ExpressionLeaf, OneOrMore, OnlyTrue,
     Operation, Positive, Probability, RuleName, Size, SomeBytes, SomeTime, Window,
 };
 use super::written::Range;
@@ -31,7 +31,7 @@ macro_rules! matching {
             /// What its data is; of a read it is known when the drive has done it.
             payload: Option<Payload>,
             /// It is a write that a flush follows.
-            flush_follows: Option<Given<bool>>,
+            flush_follows: Option<Given<OnlyTrue>>,
             /// What has to be true then.
             after: Option<Expression>,
             /// What must not be true yet.

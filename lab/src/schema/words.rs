@@ -72,6 +72,37 @@ described!(
 );
 
 described!(
+    /// Always `true`: without it, nothing is said.
+    OnlyTrue,
+    json_schema!({ "const": true })
+);
+
+described!(
+    /// The size of an image: 1M to 1T, a multiple of 4k.
+    ImageSize,
+    json_schema!({ "anyOf": [
+        { "type": "integer", "minimum": 1 << 20, "maximum": 1_u64 << 40, "multipleOf": 4096 },
+        { "type": "string", "pattern": "^\\s*0*([1-9][0-9]{6,}|[1-9][0-9]{3,}\\s*[kK]|[1-9][0-9]*\\s*[MGT])\\s*$" },
+    ] })
+);
+
+described!(
+    /// What the script finds in its environment: names of A to Z, 0 to 9 and _, with lines of text or whole numbers.
+    Variables,
+    json_schema!({
+        "type": "object",
+        "propertyNames": { "pattern": "^[A-Z_][A-Z0-9_]*$" },
+        "additionalProperties": { "anyOf": [{ "type": "string" }, { "type": "integer" }] },
+    })
+);
+
+described!(
+    /// One or more texts.
+    Texts,
+    json_schema!({ "type": "array", "items": { "type": "string" }, "minItems": 1 })
+);
+
+described!(
     /// Requests that fit into a ring: a power of 2, 2 to 1024.
     QueueSize,
     json_schema!({ "type": "integer", "enum": (1..=10).map(|bits| 1_u32 << bits).collect::<Vec<_>>() })

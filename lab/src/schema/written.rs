@@ -3,7 +3,8 @@
 
 use super::rules::{Expression, Point, Rule};
 use super::words::{
-    BlockSize, GateOfPoint, Given, Named, QueueNumber, QueueSize, ScriptName, Size, SomeBytes, SomeTime,
+    BlockSize, GateOfPoint, Given, ImageSize, Named, QueueNumber, QueueSize, ScriptName, Size, SomeBytes,
+    SomeTime, Texts, Variables,
 };
 use schemars::JsonSchema;
 use std::num::NonZeroU64;
@@ -105,9 +106,9 @@ struct Case {
     /// Points that are direct writes, each with the event by which the guest tells that it has seen it complete.
     direct: Option<Named<String>>,
     /// What the script finds in its environment.
-    variables: Option<Named<Variable>>,
+    variables: Option<Variables>,
     /// Events of the guest that divide an attempt: what the disk does between one and the next is counted.
-    phases: Option<Vec<String>>,
+    phases: Option<Texts>,
     /// How long an attempt may take, beside its holds, before the guest counts as lost; default 60 s.
     limit: Option<Given<SomeTime>>,
     /// How the disk is made.
@@ -131,7 +132,7 @@ enum Witness {
 #[schemars(untagged)]
 enum WitnessPlace {
     /// The innermost kernel function is one of these.
-    Functions(Vec<String>),
+    Functions(Texts),
     /// The same, and what it means.
     Meant(WitnessMeant),
 }
@@ -141,19 +142,9 @@ enum WitnessPlace {
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 struct WitnessMeant {
     /// The innermost kernel function is one of these.
-    r#in: Vec<String>,
+    r#in: Texts,
     /// What it means, for people.
     means: Option<String>,
-}
-
-/// The value of a variable.
-#[derive(JsonSchema)]
-#[schemars(untagged)]
-enum Variable {
-    /// A line of text.
-    Text(String),
-    /// A whole number.
-    Number(i64),
 }
 
 /// How the disk of a case is made.
@@ -161,7 +152,7 @@ enum Variable {
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 struct Image {
     /// Its size, 1M to 1T, a multiple of 4k.
-    size: Given<SomeBytes>,
+    size: Given<ImageSize>,
     /// Which filesystem is made on it.
     filesystem: Given<Filesystem>,
     /// Options of mkfs.

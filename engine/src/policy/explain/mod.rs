@@ -117,7 +117,9 @@ impl Policy {
                 words.push_str("; each of them is this point");
             }
             if point.filter.flush_follows {
-                words.push_str("; that is known when the flush arrives");
+                words.push_str(
+                    "; that is known when the flush arrives, and only what is in flight then can be held",
+                );
             }
             text.item(&format!("{} is {words}.", point.name));
         }

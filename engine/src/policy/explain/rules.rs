@@ -63,7 +63,9 @@ impl Policy {
             Some(verdict) => self.becomes(rule, verdict),
             None => "is only noted, and later rules decide".to_owned(),
         };
-        format!("`{}`: {requests} {becomes}.{}", rule.name, self.notes(&rule.notes))
+        let late = " The flush has to arrive while the write is in flight.";
+        let late = if rule.filter.flush_follows { late } else { "" };
+        format!("`{}`: {requests} {becomes}.{late}{}", rule.name, self.notes(&rule.notes))
     }
 
     fn becomes(&self, rule: &Rule, Verdict { wait, fail }: &Verdict) -> String {

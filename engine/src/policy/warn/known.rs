@@ -48,6 +48,7 @@ impl Look<'_> {
             }
             Waiter::When(rule) => self.add_rule(&self.policy.rules[rule], known),
             Waiter::Point(point) => {
+                known.least(Fact::Gauge(Gauge::InFlight), 1);
                 let index = PointIndex(point as u32);
                 if let Some(count) = self.count(index) {
                     known.most(Fact::Times(Event::Point(index, Life::Arrived)), count.saturating_sub(1));
@@ -58,7 +59,9 @@ impl Look<'_> {
 
     fn add_rule(&self, rule: &Rule, known: &mut Known<'_>) {
         known.least(Fact::Gauge(Gauge::InFlight), 1);
-        if let Some(point) = self.only_point(&rule.filter) {
+        // One that arrived in another attempt is no point of this one.
+        let only = || self.only_point(&rule.filter).filter(|_| rule.gate == Gate::Submit);
+        if let Some(point) = rule.filter.point.or_else(only) {
             self.add_point(point, rule.gate, known);
         }
     }
