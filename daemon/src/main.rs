@@ -36,6 +36,7 @@ use blkstay_drives::Drive;
 use blkstay_engine::journal::Source;
 use blkstay_engine::policy::{Policy, Settings};
 use clap::{CommandFactory, FromArgMatches};
+use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -59,7 +60,7 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("blkstayd: {error:#}");
+            tell(format_args!("blkstayd: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -78,7 +79,7 @@ fn run(cli: &Cli) -> Result<()> {
     let policy = cli.policy.as_deref().map(|path| read_policy(path, &cli.settings())).transpose()?;
     let drive = blkstay_drives::open::<Carried>(&cli.spec())?;
     if let Some(note) = &drive.note {
-        eprintln!("blkstayd: {note}");
+        tell(format_args!("blkstayd: {note}"));
     }
     let journal = cli.journal.as_deref().map(Journal::open).transpose()?;
     let journal = journal.unwrap_or_else(Journal::none);
@@ -102,6 +103,11 @@ fn run(cli: &Cli) -> Result<()> {
     let ended = runtime.block_on(serve(cli, core.clone(), control, signals, failure, socket.path));
     core.drive().end().context("the overlay could not be committed; the image has a part of it")?;
     ended
+}
+
+/// Tells a person something on standard error; if that cannot be written, there is nobody left to tell.
+fn tell(words: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{words}");
 }
 
 /// The signals that end the daemon.
@@ -134,7 +140,7 @@ fn read_policy(path: &Path, settings: &Settings) -> Result<Policy> {
         anyhow!("the policy has mistakes; nothing was served\n{}", mistakes.render(colour))
     })?;
     if !checked.warnings.list.is_empty() {
-        eprintln!("{}\n", checked.warnings.render(colour));
+        tell(format_args!("{}\n", checked.warnings.render(colour)));
     }
     Ok(checked.policy)
 }

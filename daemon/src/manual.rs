@@ -20,7 +20,7 @@ pub fn asked(matches: &ArgMatches) -> Option<ExitCode> {
     Some(match made.and_then(|()| io::stdout().write_all(&text)) {
         // A reader that has seen enough is no error.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            eprintln!("blkstayd: cannot write standard output: {error}");
+            crate::tell(format_args!("blkstayd: cannot write standard output: {error}"));
             ExitCode::FAILURE
         }
         _ => ExitCode::SUCCESS,

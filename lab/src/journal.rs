@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use blkstay_engine::journal::chunk::MAGIC;
 use blkstay_engine::journal::{Line, Piece, Reader, Trouble, What};
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader, ErrorKind, Read as _};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -70,9 +70,25 @@ fn pieces(file: File) -> std::io::Result<Pieces> {
     Ok(Box::new(Reader::new(bytes, move |at, place: &mut [u8]| read_at(&file, at, place))?))
 }
 
-fn json_lines(file: BufReader<File>) -> impl Iterator<Item = std::io::Result<Piece>> {
+/// Most bytes in a line: a policy is the longest that a record has.
+const LINE_BYTES_MAX: u64 = 256 << 20;
+
+/// The next line, without its end; `None` if there is none.
+fn next_line(file: &mut impl BufRead) -> std::io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    let found = file.take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
+    if line.last() == Some(&b'\n') {
+        line.pop();
+    } else if found as u64 == LINE_BYTES_MAX {
+        let message = format!("a line has more than {} MiB; is it a journal?", LINE_BYTES_MAX >> 20);
+        return Err(std::io::Error::new(ErrorKind::InvalidData, message));
+    }
+    Ok((found > 0).then_some(line))
+}
+
+fn json_lines(mut file: BufReader<File>) -> impl Iterator<Item = std::io::Result<Piece>> {
     let mut at = 0;
-    file.split(b'\n').zip(1..).map(move |(bytes, number)| {
+    std::iter::from_fn(move || next_line(&mut file).transpose()).zip(1..).map(move |(bytes, number)| {
         let bytes = bytes?;
         let start = at;
         at += bytes.len() as u64 + 1;

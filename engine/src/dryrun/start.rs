@@ -46,7 +46,10 @@ impl<'p> Start<'p> {
         let (services, usual) = services(lines);
         let armed = !lines.iter().any(|line| matches!(line.record, Record::AttemptBegan { .. }));
         let mut engine = Engine::new();
-        let now = lines.first().map_or(0, |line| line.t);
+        let early = lines.iter().take_while(|line| !matches!(line.record, Record::Arrived { .. }));
+        // Where a stall's time begins: when the daemon had its own policy, if that was before the first request.
+        let loaded = early.filter(|line| matches!(line.record, Record::Policy { .. })).last();
+        let now = loaded.or(lines.first()).map_or(0, |line| line.t);
         engine.load(now, policy.clone(), armed);
         Start {
             policy,
