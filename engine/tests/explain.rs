@@ -304,7 +304,7 @@ When a request arrives, it is the first of these points whose turn it is, if any
 - W is every 5th write of 4 KiB or more, beginning with the 3rd, with a probability of 0.5, at most
   4 in an attempt; each of them is this point.
 - F is the first write in an attempt that touches journal blocks and is followed by a flush; that is
-  known when the flush arrives.
+  known when the flush arrives, and only what is in flight then can be held.
 - Z is each write that has nothing but zeros as data, from the 2nd on; each of them is this point.
 
 At the submit gate, before the drive has it:
