@@ -474,3 +474,17 @@ Parameters:
 "#;
     assert!(explained == expected.trim_start(), "seen:\n{explained}");
 }
+
+#[test]
+fn points_that_take_what_is_left() {
+    let text = "[point]\nA = { op = \"write\" }\nB = { op = \"write\" }\nC = { op = \"write\", nth = 3 }\n";
+    let said = Policy::parse("my.toml", text).expect("a policy").explain();
+    let said: Vec<&str> = said.lines().skip_while(|line| !line.starts_with("- A")).take(4).collect();
+    let expected = [
+        "- A is the first write in an attempt.",
+        "- B is the first write in an attempt; if an earlier point takes that, it is the next that none",
+        "  takes.",
+        "- C is the 3rd write in an attempt.",
+    ];
+    assert_eq!(said, expected);
+}
