@@ -304,7 +304,7 @@ When a request arrives, it is the first of these points whose turn it is, if any
 - W is every 5th write of 4 KiB or more, beginning with the 3rd, with a probability of 0.5, at most
   4 in an attempt; each of them is this point.
 - F is the first write in an attempt that touches journal blocks and is followed by a flush; that is
-  known when the flush arrives.
+  known when the flush arrives, and only what is in flight then can be held.
 - Z is each write that has nothing but zeros as data, from the 2nd on; each of them is this point.
 
 At the submit gate, before the drive has it:
@@ -473,4 +473,18 @@ Parameters:
 - `off` is false.
 "#;
     assert!(explained == expected.trim_start(), "seen:\n{explained}");
+}
+
+#[test]
+fn points_that_take_what_is_left() {
+    let text = "[point]\nA = { op = \"write\" }\nB = { op = \"write\" }\nC = { op = \"write\", nth = 3 }\n";
+    let said = Policy::parse("my.toml", text).expect("a policy").explain();
+    let said: Vec<&str> = said.lines().skip_while(|line| !line.starts_with("- A")).take(4).collect();
+    let expected = [
+        "- A is the first write in an attempt.",
+        "- B is the first write in an attempt; if an earlier point takes that, it is the next that none",
+        "  takes.",
+        "- C is the 3rd write in an attempt.",
+    ];
+    assert_eq!(said, expected);
 }

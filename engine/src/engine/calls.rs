@@ -8,10 +8,10 @@ use super::{Action, Engine, Token, Waiter};
 use crate::control::{Answer, Command, ExprText};
 use crate::diagnostic::{list, suggest};
 use crate::event::Event;
-use crate::journal::{Arm, Cause, Record, Source};
+use crate::journal::{Arm, Cause, Record, Source, Stage};
 use crate::policy::{Policy, Written, is_name};
 use crate::report::HeldRequest;
-use crate::request::{ByteRange, Nanos, RequestId};
+use crate::request::{ByteRange, Nanos, Probes, RequestId};
 use std::sync::Arc;
 
 impl Engine {
@@ -129,7 +129,11 @@ impl Engine {
         self.record(Record::Policy { written: policy.written.clone(), armed });
         self.release_all(&Cause::PolicyReplaced);
         self.forget_points();
-        self.live.values_mut().for_each(|live| live.is_former = true);
+        for live in self.live.values_mut() {
+            // What they passed were tests of the old policy.
+            live.request.probes = Probes::default();
+            live.is_former |= live.stage != Stage::HeldAtSubmit;
+        }
         self.index = Index::new(&policy);
         self.meshes = Arc::new(Meshes::new(&policy, self.index.reads_gauges));
         self.policy = policy;

@@ -104,7 +104,7 @@ impl Engine {
     }
 
     /// The rule that decides on a request at a gate, after the notes of all that match up to it are made. A policy has
-    /// no say about what arrived before it, of which it would see the half.
+    /// no say about what another one let to the drive, of which it would see the half.
     pub(super) fn rule_of(&mut self, id: RequestId, gate: Gate) -> Option<RuleIndex> {
         if !self.attempt.armed || self.policy.rules.is_empty() {
             return None;

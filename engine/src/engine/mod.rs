@@ -121,7 +121,7 @@ struct Live {
     stage: Stage,
     status: Status,
     point: Option<PointIndex>,
-    /// Whether it arrived under a policy that has been replaced since.
+    /// Whether a policy that has been replaced since had its say at the submit gate.
     is_former: bool,
     standing: Option<Standing>,
 }

@@ -4,7 +4,7 @@ use blkstay_engine::event::{Event, Facts, Gate, Gauge, Life, PointIndex, StateIn
 use blkstay_engine::journal::{Arm, Cause, Does, Record, Source};
 use blkstay_engine::policy::{Filter, Policy, Turn, Where};
 use blkstay_engine::report::AttemptReport;
-use blkstay_engine::request::{ByteRange, Op, Request, RequestId};
+use blkstay_engine::request::{ByteRange, Op, Probes, Request, RequestId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What has to come next in the journal.
@@ -53,7 +53,8 @@ struct Live {
     point: Option<PointIndex>,
     stands: bool,
     decided: bool,
-    /// Whether it arrived under another policy.
+    is_submitted: bool,
+    /// Whether another policy had its say at the submit gate.
     is_former: bool,
 }
 
@@ -129,7 +130,11 @@ impl Model {
         assert_eq!(self.next, [], "it does not come");
         if let Some(policy) = self.loaded.take() {
             self.policy = policy;
-            self.live.values_mut().for_each(|live| live.is_former = true);
+            for live in self.live.values_mut() {
+                // What data was tested for is of the old policy.
+                live.request.probes = Probes::default();
+                live.is_former = live.is_submitted;
+            }
             self.between_attempts();
         }
         if let Some(fresh) = self.fresh.take() {
@@ -213,7 +218,8 @@ impl Model {
             Record::Arrived { request, point, .. } => self.arrived(*request, point.as_deref()),
             Record::Submitted { id } => {
                 // It need not have stood in the pause that it was to begin.
-                self.live.get_mut(id).expect("it arrived").decided = false;
+                let live = self.live.get_mut(id).expect("it arrived");
+                (live.decided, live.is_submitted) = (false, true);
                 self.lives(*id, Life::Submitted);
             }
             Record::Done { id, probes, .. } => {
@@ -265,7 +271,14 @@ impl Model {
         }
         self.live.insert(
             request.id,
-            Live { request, point: found, stands: false, decided: false, is_former: false },
+            Live {
+                request,
+                point: found,
+                stands: false,
+                decided: false,
+                is_submitted: false,
+                is_former: false,
+            },
         );
         self.lives(request.id, Life::Arrived);
         self.come_to(request.id, Gate::Submit);

@@ -155,7 +155,8 @@ impl World {
         let class =
             [&[][..], &[Class::JournalCommit], &[Class::FileData], &[Class::Extent, Class::FileData]][class];
         let probes = if op == Op::Write { Probes(probes) } else { Probes::default() };
-        let request = Request { id, queue, op, range, class: ClassSet::of(class), probes };
+        let class = if op.has_range() { ClassSet::of(class) } else { ClassSet::NONE };
+        let request = Request { id, queue, op, range, class, probes };
         let past = !self.sieve.concerns(&request, &mut Vec::new());
         let before = self.said.len();
         self.input(Input::Arrived(request));

@@ -6,6 +6,7 @@ mod rules;
 mod words;
 
 use super::tree::{self, Entry, Node, Value};
+use super::warn::Meant;
 use super::{Case, Policy, SignTest, Wait};
 use crate::event::Gate;
 use crate::journal::Source;
@@ -14,6 +15,9 @@ use words::{bytes, list, range, sentence, time};
 
 /// Columns of the text.
 const COLUMNS: usize = 100;
+
+/// Most earlier points that a point is compared with.
+const COMPARED_MAX: usize = 100;
 
 impl Policy {
     /// Says in plain English what the policy will do.
@@ -111,10 +115,12 @@ impl Policy {
                 text.head("When a request arrives, it is the first of these points whose turn it is, if any:")
             }
         }
-        for point in &self.points {
+        for (index, point) in self.points.iter().enumerate() {
             let mut words = self.requests(&point.filter);
             if point.filter.turn.count != Some(1) {
                 words.push_str("; each of them is this point");
+            } else if self.may_be_taken(index) {
+                words.push_str("; if an earlier point takes that, it is the next that none takes");
             }
             if point.filter.flush_follows {
                 words.push_str(
@@ -123,6 +129,15 @@ impl Policy {
             }
             text.item(&format!("{} is {words}.", point.name));
         }
+    }
+
+    /// Whether a point that is the first that is left to it may not be the first that matches.
+    fn may_be_taken(&self, point: usize) -> bool {
+        let filter = &self.points[point].filter;
+        let own = Meant::of(self, filter);
+        let mut earlier = self.points[..point].iter().take(COMPARED_MAX);
+        let is_nth = filter.turn.every == u64::MAX;
+        !is_nth && !filter.flush_follows && earlier.any(|one| Meant::of(self, &one.filter).meets(&own))
     }
 
     fn explain_ends(&self, text: &mut Text) {

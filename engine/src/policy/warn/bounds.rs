@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 const STEPS_MAX: usize = 4096;
 
 /// How many facts are drawn from one.
-const DRAWN_MAX: usize = 64;
+const DRAWN_MAX: usize = 16;
 
 /// Something that an expression asks about, as a number.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

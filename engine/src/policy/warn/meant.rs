@@ -71,9 +71,10 @@ impl Meant {
         }
     }
 
-    /// Whether every request of `other` is one of these.
+    /// Whether there are requests of `other`, and every one is one of these.
     pub fn covers(&self, other: &Meant) -> bool {
-        self.ops.contains(other.ops)
+        other.ops.iter().next().is_some()
+            && self.ops.contains(other.ops)
             && self.area.covers(other.area)
             && self.length_min <= other.length_min
             && self.length_max >= other.length_max

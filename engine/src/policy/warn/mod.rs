@@ -25,9 +25,9 @@ use super::tree::{Node, Value};
 use super::{Close, Filter, Hold, Policy, Rule, Turn, Wait};
 use crate::diagnostic::{Diagnostic, Spot};
 use crate::event::{Event, Expr, Gate, Life, PointIndex, StateIndex};
-use meant::Meant;
 use std::collections::BTreeSet;
 
+pub use meant::Meant;
 pub use script::warn_of_script;
 
 /// Adds every warning about what was read without mistakes; `circles` are told already.
