@@ -29,7 +29,6 @@ const PACKAGES: &[&str] = &[
     "keyutils",
     "kmod",
     "libcap2-bin",
-    "libgdbm-compat4",
     "lvm2",
     "mount",
     "openssl",
@@ -46,8 +45,9 @@ const PACKAGES: &[&str] = &[
     "xz-utils",
 ];
 
-/// Those whose names differ from one release of Debian to the next: what is there is taken.
-const LIBRARIES: &[&str] = &["?narrow(?archive(.), ?name(^libaio1(t64)?$))", "?name(^liburing2$)"];
+/// Libraries that its programs are linked to, by the names that they have from Debian 13 on, and had before.
+const LIBRARIES: &[&str] = &["libaio1t64", "libgdbm-compat4t64", "liburing2"];
+const LIBRARIES_OF_BOOKWORM: &[&str] = &["libaio1", "libgdbm-compat4", "liburing2"];
 
 /// Size of the image in bytes; it is sparse, and what a guest writes does not go there.
 const BYTES: u64 = 4 << 30;
@@ -64,7 +64,7 @@ pub async fn image(given: Option<&Path>, lab: &Lab) -> Result<PathBuf> {
     let (cache, told) = (lab.cache.clone(), lab.progress.clone());
     let find = move || -> Result<PathBuf> {
         let codename = codename()?;
-        let name = digest::of(PACKAGES.iter().chain(LIBRARIES).chain(&[codename.as_str()]));
+        let name = digest::of(packages(&codename).chain([codename.as_str()]));
         let kept = cache.directory("fstests")?.join(format!("root-{codename}-{:.12}.img", name));
         let _lock = cache.lock("fstests-root", &|message| told.say(message))?;
         if !kept.is_file() {
@@ -75,6 +75,12 @@ pub async fn image(given: Option<&Path>, lab: &Lab) -> Result<PathBuf> {
         Ok(kept)
     };
     tokio::task::spawn_blocking(find).await.context("making the root file system was cut short")?
+}
+
+/// What is installed of a release.
+fn packages(codename: &str) -> impl Iterator<Item = &'static str> {
+    let libraries = if codename == "bookworm" { LIBRARIES_OF_BOOKWORM } else { LIBRARIES };
+    PACKAGES.iter().chain(libraries).copied()
 }
 
 /// The Debian that this machine runs.
@@ -112,8 +118,7 @@ fn make(codename: &str, kept: &Path) -> Result<()> {
         format!("{} -q -F -t ext4 -O ^has_journal -m 0 -d \"$1\" {}", mke2fs.display(), image.display());
     let mut command = Command::new(program);
     command.args(["--quiet", "--variant=essential", "--format=null", "--architectures=amd64"]);
-    command.arg(format!("--include={}", PACKAGES.join(",")));
-    command.args(LIBRARIES.iter().map(|pattern| format!("--include={pattern}")));
+    command.arg(format!("--include={}", packages(codename).collect::<Vec<_>>().join(",")));
     command.arg("--aptopt").arg(&apt).arg(format!("--customize-hook={pack}"));
     process::stdout(command.arg(codename).arg("/dev/null").arg(&sources))?;
     let part = kept.with_extension("part");

@@ -219,15 +219,17 @@ pub fn keyring_of_this_machine() -> Result<PathBuf> {
     }
 }
 
-/// How this machine's apt reaches the network, without its hooks: for an apt that works on another root.
+/// How this machine's apt reaches the network, for an apt that works on another root.
 ///
 /// # Errors
 ///
 /// When there is no apt.
 pub fn apt_configuration() -> Result<String> {
-    let hooks = ["APT::Update", "DPkg::Pre-Invoke", "DPkg::Post-Invoke", "DPkg::Pre-Install-Pkgs"];
-    let hooks: String = hooks.iter().map(|hook| format!("#clear {hook};\n")).collect();
-    Ok(machine_configuration()? + &hooks)
+    let known = process::stdout(Command::new("apt-config").args(["dump", "Acquire"]))?;
+    let wanted = |line: &&str| {
+        ["http", "ftp", "Check-"].iter().any(|name| line.starts_with(&format!("Acquire::{name}")))
+    };
+    Ok(known.lines().filter(wanted).map(|line| format!("{line}\n")).collect())
 }
 
 /// What the names of header packages begin with.
