@@ -64,7 +64,7 @@ pub async fn image(given: Option<&Path>, lab: &Lab) -> Result<PathBuf> {
     let (cache, told) = (lab.cache.clone(), lab.progress.clone());
     let find = move || -> Result<PathBuf> {
         let codename = codename()?;
-        let name = digest::of(packages(&codename).chain([codename.as_str()]));
+        let name = digest::of(packages(&codename).map(str::to_owned).chain([codename.clone()]));
         let kept = cache.directory("fstests")?.join(format!("root-{codename}-{:.12}.img", name));
         let _lock = cache.lock("fstests-root", &|message| told.say(message))?;
         if !kept.is_file() {
@@ -78,7 +78,7 @@ pub async fn image(given: Option<&Path>, lab: &Lab) -> Result<PathBuf> {
 }
 
 /// What is installed of a release.
-fn packages(codename: &str) -> impl Iterator<Item = &'static str> {
+fn packages(codename: &str) -> impl Iterator<Item = &'static str> + use<> {
     let libraries = if codename == "bookworm" { LIBRARIES_OF_BOOKWORM } else { LIBRARIES };
     PACKAGES.iter().chain(libraries).copied()
 }
@@ -114,8 +114,13 @@ fn make(codename: &str, kept: &Path) -> Result<()> {
     fs::write(&sources, kernel::debian_sources(codename)?)?;
     fs::write(&apt, kernel::apt_configuration()?)?;
     let mke2fs = find_program("mke2fs")?;
-    let pack =
-        format!("{} -q -F -t ext4 -O ^has_journal -m 0 -d \"$1\" {}", mke2fs.display(), image.display());
+    // Seen through a mount of its own, the root has no /proc in it.
+    let pack = format!(
+        "bare=$(mktemp -d) && mount --bind \"$1\" \"$bare\" && {} -q -F -t ext4 -O ^has_journal -m 0 -d \"$bare\" {}; \
+         status=$?; umount \"$bare\" && rmdir \"$bare\" && exit $status",
+        mke2fs.display(),
+        image.display()
+    );
     let mut command = Command::new(program);
     command.args(["--quiet", "--variant=essential", "--format=null", "--architectures=amd64"]);
     command.arg(format!("--include={}", packages(codename).collect::<Vec<_>>().join(",")));
