@@ -1,6 +1,6 @@
 //! The result of `blkstay fstests` in the forms that people and programs read.
 
-use super::document::{Counts, Document, TestResult, either};
+use super::document::{Counts, Document, EXPECTED, KernelOf, TestResult, either};
 use crate::run::Format;
 use crate::run::format::{self, escape};
 use anyhow::{Context, Result};
@@ -29,7 +29,7 @@ pub fn write(form: Format, document: &Document) -> Result<String> {
 fn table(document: &Document) -> String {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
-    let kernel = |(index, kernel): (usize, &super::document::KernelOf)| match &kernel.variant {
+    let kernel = |(index, kernel): (usize, &KernelOf)| match &kernel.variant {
         Some(variant) => format!("{}: {}\n{}", index + 1, kernel.kernel, variant.name),
         None => format!("{}: {}", index + 1, kernel.kernel),
     };
@@ -72,7 +72,9 @@ fn cell(result: Option<&TestResult>) -> Cell {
 /// The verdict with how often, where that says more: `open: 1 open (3–45 %), 9 survived of 10`.
 fn shown(result: &TestResult) -> String {
     let odd = match result.as_expected {
-        Some(false) if result.verdict != Outcome::Lost => format!(", not {}", either(&result.expected)),
+        Some(false) if result.verdict != Outcome::Lost && result.expected != EXPECTED => {
+            format!(", not {}", either(&result.expected))
+        }
         _ => String::new(),
     };
     let natural =

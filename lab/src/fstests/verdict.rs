@@ -126,7 +126,7 @@ fn acted(policy: &Policy, report: &AttemptReport) -> Result<(), String> {
 /// One line, which does not steer a terminal.
 fn plain(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let line: String = lines.join(" / ").replace(char::is_control, "?");
+    let line: String = lines.join(" / ").replace('\t', " ").replace(char::is_control, "?");
     match line.char_indices().nth(WHY_CHARS_MAX) {
         Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
         None => line,
