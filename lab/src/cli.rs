@@ -278,7 +278,7 @@ pub struct Fstests {
     pub times: u64,
 
     /// How long a test may take; then it is lost, and the others go on in a new guest
-    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = parse_interval)]
+    #[arg(long, value_name = "TIME", default_value = "900s", value_parser = parse_interval)]
     pub limit: Duration,
 
     /// Size of each of the two disks; their files are sparse

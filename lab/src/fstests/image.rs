@@ -53,13 +53,21 @@ fn size(directory: &Path) -> Result<(u64, u64)> {
     Ok((bytes, files))
 }
 
+/// Makes an image consistent again that a guest was ended on: mounted as it is, what is in it would be written over.
+///
+/// # Errors
+/// e2fsck is missing.
+pub fn repair(image: &Path) -> Result<()> {
+    // Its status says what it repaired; whoever reads the image next tells what remains.
+    process::output(Command::new(find_program("e2fsck")?).args(["-f", "-y"]).arg(image)).map(drop)
+}
+
 /// Takes all files out of an image that a guest has written, also of one that was ended in the middle.
 ///
 /// # Errors
 /// debugfs is missing or fails.
 pub fn unpack(image: &Path, into: &Path) -> Result<()> {
-    // Its status says what it repaired; debugfs tells what remains.
-    process::output(Command::new(find_program("e2fsck")?).args(["-f", "-y"]).arg(image))?;
+    repair(image)?;
     fs::create_dir_all(into).with_context(|| format!("{}: cannot make it", into.display()))?;
     let listed = process::stdout(Command::new(find_program("debugfs")?).args(["-R", "ls -p /"]).arg(image))?;
     let names = listed.lines().filter_map(|line| line.split('/').nth(5));

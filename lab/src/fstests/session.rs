@@ -68,6 +68,7 @@ pub async fn run(boot: &Boot<'_>, lab: &Lab) -> Result<KernelRun> {
         let done = attempts(&mut guest, plan, &mut run, total, lab).await;
         guest.end().await;
         done?;
+        image::repair(&directory.join("results.img"))?;
     }
     run.seconds = began.elapsed().as_secs_f64();
     if plan.keep.is_some() {
