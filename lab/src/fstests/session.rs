@@ -20,10 +20,12 @@ const BOOT_LIMIT: Duration = Duration::from_secs(300);
 /// How long beyond its limit a guest may take to say where it stands.
 const HUNG_LIMIT: Duration = Duration::from_secs(30);
 
-/// What happens when a test is about to start, when an attempt is over, and when it has taken too long.
-const STARTS: &str = "guest.fstests-test";
+/// What happens when the guest waits for the lab: it has listed its tests, a test is about to start, or one has taken too
+/// long. No policy has to declare it.
+const READY: &str = "guest.ready";
+
+/// What happens when an attempt is over.
 const FINISHED: &str = "attempt.finished";
-const HUNG: &str = "guest.fstests-hung";
 
 /// What guests of a kernel are booted with.
 pub struct Boot<'a> {
@@ -99,7 +101,7 @@ fn directory(boot: &Boot<'_>) -> Result<PathBuf> {
 
 /// Waits until the guest has said what it would run.
 async fn listed(guest: &mut Guest, run: &mut KernelRun) -> Result<Vec<String>> {
-    let ready = guest.reach(&["guest.ready"], BOOT_LIMIT).await?;
+    let ready = guest.reach(&[READY], BOOT_LIMIT).await?;
     let reports = guest.status().await?.reports;
     run.release = reports.get("kernel").cloned().or(run.release.take());
     if let Some(problem) = reports.get("problem") {
@@ -152,14 +154,13 @@ struct Heard {
 async fn attempt(guest: &mut Guest, number: u64, arm: Arm, limit: Duration) -> Result<Heard> {
     let (mut number, patience) = (number, limit.saturating_add(HUNG_LIMIT));
     guest.begin(number, Arm::Natural).await?;
-    let mut heard = guest.reach(&[STARTS, FINISHED, HUNG], patience).await?;
+    let mut heard = guest.reach(&[READY, FINISHED], patience).await?;
     let status = guest.status().await?;
-    let happened = |name: &str| status.events.iter().any(|event| event.event == name);
-    if heard.is_some() && happened(STARTS) && status.exit.is_none() && !happened(HUNG) {
+    if heard.is_some() && status.exit.is_none() && !status.reports.contains_key("hung") {
         guest.finish().await?;
         number += 1;
         guest.begin(number, arm).await?;
-        heard = guest.reach(&[FINISHED, HUNG], patience).await?;
+        heard = guest.reach(&[READY, FINISHED], patience).await?;
     }
     let reports = guest.finish().await?;
     let own = reports.first().context("no disk")?;
