@@ -3,7 +3,7 @@
 CARGO ?= cargo
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 
-.PHONY: help demo test build setup setup-bench setup-variants lint bench fuzz clean
+.PHONY: help demo test build setup setup-bench setup-variants setup-fstests lint bench fuzz clean
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -11,7 +11,7 @@ help: ## Say what can be made
 demo: build ## Open the ext4 race on a stock kernel, and see a later kernel close it
 	@scripts/demo
 
-test: build lint setup-variants ## Run every test: unit, property, clients, guests
+test: build lint setup-variants setup-fstests ## Run every test: unit, property, clients, guests
 	$(CARGO) test --release --workspace --locked
 
 build: setup ## Build blkstayd and blkstay into target/release
@@ -22,6 +22,9 @@ setup: ## Install what is missing to build and to run guests (needs root or sudo
 
 setup-variants: ## Install what is missing to build variants of kernels
 	@scripts/setup variants
+
+setup-fstests: ## Install what is missing to make the root file system that fstests runs on
+	@scripts/setup fstests
 
 lint: setup ## Check the formatting and run clippy, where the toolchain has them
 	@if $(CARGO) fmt --version >/dev/null 2>&1; then $(CARGO) fmt --all --check; else echo "no rustfmt here: skipped"; fi

@@ -1,5 +1,6 @@
 //! The command line of `blkstay`.
 
+use crate::fstests::{PolicyOf, parse_env};
 use crate::run::{Expectation, Format};
 use blkstay_engine::policy::{Settings, parse_bytes, parse_duration};
 use blkstay_engine::request::Nanos;
@@ -41,6 +42,18 @@ pub enum Command {
     /// Exit status: 0 found; 1 it could not be run; 2 the command line is wrong; 3 kernels in between, or one of the
     /// two, got no verdict that says on which side they are; 4 `--good` is open, or `--bad` is not; 130 interrupted.
     Bisect(Bisect),
+    /// Run tests of fstests in guests, on disks that may obey policies, and judge them; docs/fstests.md
+    ///
+    /// Exit status: 0 every verdict is as expected, or every test passed or could not be run where nothing was
+    /// expected; 1 nothing could be run; 2 the command line is wrong; 3 a guest was lost; 4 a test failed, or a verdict
+    /// is another than expected; 130 interrupted.
+    Fstests(Box<Fstests>),
+    /// Write `stay`, the guest's helper, to a file: a static program for guests that you boot yourself
+    Stay {
+        /// File to write it to, or directory for it
+        #[arg(short, long, value_name = "PATH", default_value = "stay")]
+        output: PathBuf,
+    },
     /// List, fetch and build kernels for `blkstay run --kernel`; docs/kernels.md has examples
     ///
     /// Exit status: 0 done; 1 there is no such kernel, or it cannot be fetched or built; 2 the command line is wrong.
@@ -203,6 +216,115 @@ pub struct Run {
 }
 
 impl Run {
+    /// How the result is printed.
+    pub fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.format }
+    }
+}
+
+/// Arguments of `blkstay fstests`.
+#[derive(Debug, Args)]
+pub struct Fstests {
+    /// A checkout of fstests, built with `make`; it is not written to
+    #[arg(long, value_name = "PATH")]
+    pub tree: PathBuf,
+
+    /// Run the tests of this group, may be repeated
+    #[arg(long = "group", value_name = "GROUP", required_unless_present = "tests")]
+    pub groups: Vec<String>,
+
+    /// Run this test (generic/001, or a pattern), may be repeated
+    #[arg(long = "test", value_name = "TEST")]
+    pub tests: Vec<String>,
+
+    /// Leave out the tests of this group, may be repeated
+    #[arg(long, value_name = "GROUP")]
+    pub exclude: Vec<String>,
+
+    /// Leave out the tests that this file lists, one a line
+    #[arg(long, value_name = "FILE")]
+    pub exclude_file: Option<PathBuf>,
+
+    /// Kernel to run them on, as after `blkstay run --kernel`; may be repeated
+    #[arg(long = "kernel", value_name = "KERNEL", default_value = "debian:6.12")]
+    pub kernels: Vec<String>,
+
+    /// The filesystem: FSTYP
+    #[arg(long, value_name = "FS", default_value = "ext4")]
+    pub fs: String,
+
+    /// MKFS_OPTIONS, for both disks: `-O ^extents,^64bit`
+    #[arg(long, value_name = "OPTIONS", allow_hyphen_values = true)]
+    pub mkfs: Option<String>,
+
+    /// What else local.config is to set, may be repeated: `MOUNT_OPTIONS=-o data=journal`
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_env)]
+    pub env: Vec<(String, String)>,
+
+    /// Policy that a disk obeys while a test runs; both disks if none is named
+    #[arg(long = "policy", value_name = "[test=|scratch=]FILE", value_parser = |text: &str| Ok::<_, String>(PolicyOf::parse(text)))]
+    pub policies: Vec<PolicyOf>,
+
+    /// Parameters and seed of the policies
+    #[command(flatten)]
+    pub with: With,
+
+    /// Run each test as often with no policy, too
+    #[arg(long, requires = "policies")]
+    pub natural: bool,
+
+    /// Run each test so often
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub times: u64,
+
+    /// How long a test may take; then it is lost, and the others go on in a new guest
+    #[arg(long, value_name = "TIME", default_value = "900s", value_parser = parse_interval)]
+    pub limit: Duration,
+
+    /// Size of each of the two disks; their files are sparse
+    #[arg(long, value_name = "SIZE", default_value = "10G", value_parser = parse_bytes)]
+    pub size: u64,
+
+    /// Memory of a guest
+    #[arg(long, value_name = "SIZE", default_value = "2G", value_parser = parse_bytes)]
+    pub memory: u64,
+
+    /// Image of a root file system instead of Debian's: ext4, with bash and what fstests calls
+    #[arg(long, value_name = "IMAGE")]
+    pub root: Option<PathBuf>,
+
+    /// Guests at a time, one for a kernel [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: Option<u16>,
+
+    /// What every verdict is expected to be, or with `KERNEL=`, `TEST=` or `TEST,KERNEL=` before it that of some;
+    /// `survived|missed` where nothing is said
+    #[arg(long, value_name = "[WHOM=]VERDICT", value_parser = Expectation::parse)]
+    pub expect: Vec<Expectation>,
+
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+
+    /// Print one JSON document: the same as `--format json`
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
+
+    /// Write the result to this file, too, as its name says: .json, .xml (JUnit's), .md, .csv, or else the table; may
+    /// be repeated
+    #[arg(long, value_name = "FILE")]
+    pub output: Vec<PathBuf>,
+
+    /// Keep what fstests left, consoles, journals and disks in this directory
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+
+    /// Options that `check` is given, too: `-- -T -R xunit`
+    #[arg(last = true, value_name = "OPTION")]
+    pub options: Vec<String>,
+}
+
+impl Fstests {
     /// How the result is printed.
     pub fn format(&self) -> Format {
         if self.json { Format::Json } else { self.format }

@@ -1,7 +1,9 @@
 //! `blkstay`: checks policies, runs cases in guests, judges verdicts.
 
 use blkstay_lab::cli::{Cli, Command};
-use blkstay_lab::{bisect, check, control, kernel, log, manual, metrics, report, run, schema, top};
+use blkstay_lab::{
+    bisect, check, control, fstests, kernel, log, manual, metrics, report, run, schema, stay, top,
+};
 use clap::Parser;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -18,6 +20,8 @@ fn main() -> ExitCode {
         Command::Check(args) => check::check(args),
         Command::Run(args) => run::run(args),
         Command::Bisect(args) => bisect::bisect(args),
+        Command::Fstests(args) => fstests::fstests(args),
+        Command::Stay { output } => stay::write(output),
         Command::Kernel { command } => kernel::command::kernel(command),
         Command::Log(args) => log::log(args),
         Command::Report(args) => report::report(args),

@@ -66,10 +66,15 @@ fn prints_the_arguments_that_qemu_needs_and_then_that_it_is_ready() {
         "attach it to QEMU with these arguments (the memory's size is the guest's, -m):
   -m 1G -object memory-backend-memfd,id=blkstay-mem,size=1G,share=on \\
   -machine memory-backend=blkstay-mem \\
-  -chardev socket,id=blkstay-disk,path=DIR/blk.sock \\
-  -device vhost-user-blk-pci,chardev=blkstay-disk,num-queues=1 \\
-  -chardev socket,id=blkstay-port,path=DIR/ctl.guest \\
-  -device virtio-serial-pci -device virtserialport,chardev=blkstay-port,name=blkstay
+  -chardev socket,id=blkstay-blk,path=DIR/blk.sock \\
+  -device vhost-user-blk-pci,chardev=blkstay-blk,num-queues=1 \\
+  -chardev socket,id=blkstay-blk-port,path=DIR/ctl.guest \\
+  -device virtio-serial-pci -device virtserialport,chardev=blkstay-blk-port,name=blkstay
+or to virtme-ng with these (docs/own-guests.md):
+  --memory 1G --numa 1G --qemu-opts='-chardev socket,id=blkstay-blk,path=DIR/blk.sock -device \
+         vhost-user-blk-pci,chardev=blkstay-blk,num-queues=1 -chardev \
+         socket,id=blkstay-blk-port,path=DIR/ctl.guest -device virtio-serial-pci -device \
+         virtserialport,chardev=blkstay-blk-port,name=blkstay'
 ready: serving DIR/disk at DIR/blk.sock"
     );
 }

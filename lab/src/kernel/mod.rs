@@ -28,7 +28,7 @@ pub(crate) mod process;
 mod spec;
 
 pub use cache::Cache;
-pub use debian::{Listed, Source, list};
+pub use debian::{Listed, Source, apt_configuration, debian_sources, list};
 pub use need::{Module, Need};
 
 use crate::variant::{self, Record};
@@ -128,6 +128,26 @@ impl Kernel {
     pub fn stock_module(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let Some(tree) = &self.modules else { return Ok(None) };
         tree.read()?.file(name).map(compression::read).transpose()
+    }
+
+    /// Whether anything is known of modules that it has.
+    pub fn has_modules(&self) -> bool {
+        self.modules.is_some()
+    }
+
+    /// Copies all its modules into a directory, as an installed kernel has them in `lib/modules/RELEASE`. Those that were
+    /// changed are in `updates/`, where depmod looks first.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be read or written.
+    pub fn copy_modules(&self, directory: &Path) -> Result<()> {
+        let Some(tree) = &self.modules else { return Ok(()) };
+        tree.copy_to(directory)?;
+        for file in &self.replaced {
+            module_tree::copy(file, &directory.join("updates").join(file.file_name().unwrap_or_default()))?;
+        }
+        Ok(())
     }
 
     /// What to call it in a message: its package, its release, or what was written.

@@ -89,6 +89,26 @@ impl ModuleTree {
         })
     }
 
+    /// Copies all modules to where an installed kernel has them, `lib/modules/RELEASE`, with what depmod reads.
+    pub fn copy_to(&self, directory: &Path) -> Result<()> {
+        let inventory = self.read()?;
+        let lists = ["modules.order", "modules.builtin", "modules.builtin.modinfo"];
+        let lists = lists.iter().map(|name| self.root.join(name)).filter(|path| path.is_file());
+        let below = match self.layout {
+            Layout::Installed => directory.to_owned(),
+            Layout::Build => directory.join("kernel"),
+        };
+        for file in inventory.files.into_values() {
+            let within = file.strip_prefix(&self.root).context("a module outside its tree")?;
+            copy(&file, &below.join(within))?;
+        }
+        for list in lists {
+            let name = list.file_name().unwrap_or_default();
+            copy(&list, &directory.join(name))?;
+        }
+        Ok(())
+    }
+
     fn describe(&self) -> String {
         match self.layout {
             Layout::Installed => self.root.display().to_string(),
@@ -162,6 +182,15 @@ impl Inventory {
         names.sort_unstable();
         names
     }
+}
+
+/// A link where that can be, else a copy: nobody writes to either.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    if let Some(directory) = to.parent() {
+        fs::create_dir_all(directory).with_context(|| format!("{}: cannot make it", directory.display()))?;
+    }
+    let copied = fs::hard_link(from, to).or_else(|_| fs::copy(from, to).map(drop));
+    copied.with_context(|| format!("{}: cannot copy it to {}", from.display(), to.display()))
 }
 
 /// All `.ko*` files below `root`, by module name.

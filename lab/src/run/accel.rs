@@ -1,7 +1,6 @@
 //! Whether this machine runs guests with KVM or has to emulate.
 
-use super::guest::qemu;
-use super::process;
+use super::{process, qemu};
 use crate::kernel::Cache;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -70,8 +69,8 @@ struct Remembered {
 
 /// Boots a guest without a port: it says so and powers off.
 async fn boots(kernel: &Path, initramfs: &Path) -> bool {
-    let Ok(qemu) = qemu() else { return false };
-    let trial = process::tied(&qemu)
+    let Ok(program) = qemu::program() else { return false };
+    let trial = process::tied(&program)
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
         .args(["-machine", "q35,accel=kvm", "-cpu", "host", "-m", "256M", "-serial", "stdio"])
         .arg("-kernel")

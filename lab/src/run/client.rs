@@ -69,6 +69,12 @@ impl Client {
         self.call(Command::Await { until: ExprText::Event(event.to_owned()) }).await.map(drop)
     }
 
+    /// Waits for any of these events.
+    pub async fn until_any(&mut self, events: &[&str]) -> Result<()> {
+        let any = events.iter().map(|event| ExprText::Event((*event).to_owned())).collect();
+        self.call(Command::Await { until: ExprText::Any { any } }).await.map(drop)
+    }
+
     /// How the attempt stands.
     pub async fn status(&mut self) -> Result<AttemptReport> {
         report(self.call(Command::Status).await?)

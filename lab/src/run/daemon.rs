@@ -36,11 +36,18 @@ impl Sockets {
 }
 
 impl Daemon {
-    /// Starts a daemon and waits until it is ready; `log` gets what it complains about.
+    /// Starts a daemon and waits until it is ready; `log` gets what it complains about, and `more` are further
+    /// arguments.
     ///
     /// # Errors
     /// It is not to be found, or it says why it cannot serve.
-    pub async fn start(image: &Path, journal: &Path, log: &Path, sockets: &Sockets) -> Result<Daemon> {
+    pub async fn start(
+        image: &Path,
+        journal: &Path,
+        log: &Path,
+        sockets: &Sockets,
+        more: &[&str],
+    ) -> Result<Daemon> {
         let errors =
             std::fs::File::create(log).with_context(|| format!("{}: cannot make it", log.display()))?;
         let program = find()?;
@@ -53,6 +60,7 @@ impl Daemon {
             .arg(&sockets.disk)
             .arg("--control")
             .arg(&sockets.control)
+            .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(errors)

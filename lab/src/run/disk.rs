@@ -15,8 +15,7 @@ pub async fn make(recipe: &ImageRecipe, path: &Path) -> Result<()> {
     file.set_len(recipe.size_bytes)
         .with_context(|| format!("{}: cannot make it as large", path.display()))?;
     let mkfs = format!("mkfs.{}", recipe.filesystem);
-    let program =
-        find(&mkfs).with_context(|| format!("{mkfs} is not installed; `make setup` installs it"))?;
+    let program = find_program(&mkfs)?;
     let quiet = if recipe.filesystem == "ext4" { "-F" } else { "-f" };
     let made = super::process::tied(&program)
         .args(["-q", quiet])
@@ -32,8 +31,13 @@ pub async fn make(recipe: &ImageRecipe, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makers of filesystems are often not on the path of people who are not root.
-fn find(name: &str) -> Option<PathBuf> {
+/// A tool of an administrator: often not on the path of people who are not root.
+///
+/// # Errors
+/// It is not installed; the message says how it can be.
+pub fn find_program(name: &str) -> Result<PathBuf> {
     let sbin = ["/usr/sbin", "/sbin"].map(|directory| Path::new(directory).join(name));
-    on_path(name).or_else(|| sbin.into_iter().find(|path| path.is_file()))
+    let found = on_path(name).or_else(|| sbin.into_iter().find(|path| path.is_file()));
+    let setup = if ["mmdebstrap", "depmod"].contains(&name) { "make setup-fstests" } else { "make setup" };
+    found.with_context(|| format!("{name} is not installed; `{setup}` installs it"))
 }

@@ -78,13 +78,19 @@ pub fn check(expectations: &[Expectation], cases: &[String], specs: &[String]) -
 
 /// The exit status of a run: what was not expected comes before what is not known.
 pub fn status(cells: &[Cell]) -> u8 {
-    let undecided = |cell: &Cell| matches!(cell.verdict, Outcome::Lost | Outcome::Missed);
-    let unknown = |cell: &&Cell| undecided(cell) && cell.as_expected != Some(true);
-    match cells {
-        _ if cells.iter().any(|cell| cell.as_expected == Some(false) && !undecided(cell)) => UNEXPECTED,
-        _ if cells.iter().any(|cell| unknown(&cell)) => UNDECIDED,
+    status_of(cells.iter().map(|cell| (cell.verdict, cell.as_expected)))
+}
+
+/// The same of verdicts, each with whether it is as expected, if anything was.
+pub fn status_of(verdicts: impl IntoIterator<Item = (Outcome, Option<bool>)>) -> u8 {
+    let undecided = |verdict| matches!(verdict, Outcome::Lost | Outcome::Missed);
+    let status = verdicts.into_iter().map(|(verdict, as_expected)| match as_expected {
+        Some(false) if !undecided(verdict) => UNEXPECTED,
+        Some(true) => 0,
+        _ if undecided(verdict) => UNDECIDED,
         _ => 0,
-    }
+    });
+    status.max().unwrap_or(0)
 }
 
 #[cfg(test)]

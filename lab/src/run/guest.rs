@@ -3,29 +3,19 @@
 use super::accel::Accel;
 use super::case::Case;
 use super::client::Client;
-use super::daemon::{Daemon, Sockets, on_path};
+use super::daemon::{Daemon, Sockets};
 use super::lab::Lab;
 use super::subject::Subject;
 use super::traffic::{self, Traffic};
-use super::{disk, initramfs, process};
-use anyhow::{Context, Result, anyhow, ensure};
-use blkstay_engine::policy::CaseDevice;
-use std::ffi::OsString;
+use super::{disk, initramfs, process, qemu};
+use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
 /// Memory of a guest, in megabytes.
-const MEMORY_MB: u32 = 512;
-
-/// Processors of a guest.
-const CPUS: u32 = 2;
-
-/// What the guest's kernel is told. It panics into a reboot, which ends QEMU.
-const COMMAND_LINE: &str =
-    "console=ttyS0 quiet panic=-1 oops=panic mitigations=off audit=0 selinux=0 apparmor=0";
+const MEMORY_MB: u64 = 512;
 
 /// How long QEMU and the daemon may take to end.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -85,7 +75,7 @@ impl Guest {
     /// # Errors
     /// Something that is needed is missing; the message says what.
     pub async fn start(case: &Case, subject: &Subject, lab: &Lab, keep: Option<&Path>) -> Result<Guest> {
-        let program = qemu()?;
+        let program = qemu::program()?;
         let directory = Directory::make(keep)?;
         let at = |name: &str| directory.path().join(name);
         initramfs::write(&at("initramfs"), &subject.modules, case)?;
@@ -95,15 +85,14 @@ impl Guest {
 
         let sockets_at = TempDir::with_prefix("blkstay-").context("no temporary directory")?;
         let sockets = Sockets::within(sockets_at.path());
-        let daemon = Daemon::start(&at("disk.img"), &at("journal"), &at("daemon.log"), &sockets).await?;
+        let daemon = Daemon::start(&at("disk.img"), &at("journal"), &at("daemon.log"), &sockets, &[]).await?;
         let mut client = Client::connect(&sockets.control).await?;
         client.load(&case.policy.written).await?;
         lab.progress.say(&format!("booting {} ({accel})", kernel.release.as_deref().unwrap_or(&kernel.spec)));
         let mut command = process::tied(&program);
-        command.args(machine(accel)).args(disk_and_port(&sockets, case.recipe.device));
-        command.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(at("initramfs"));
-        command.args(["-append", COMMAND_LINE]);
-        let qemu = spawn(command, &at("console.log"), &at("qemu.log"))?;
+        command.args(qemu::machine(accel, MEMORY_MB));
+        command.args(qemu::disk("disk", &sockets.disk, case.recipe.device)).args(qemu::port(&sockets.guest));
+        let qemu = qemu::boot(command, &kernel.image, directory.path())?;
         Ok(Guest { client, qemu, daemon, accel, directory, _sockets: sockets_at })
     }
 
@@ -126,12 +115,7 @@ impl Guest {
 
     /// The last lines of what guest, QEMU and daemon said, for messages about guests that were lost.
     pub fn last_words(&self) -> String {
-        let read = |name| std::fs::read(self.directory.path().join(name)).unwrap_or_default();
-        let said = [read("console.log"), read("qemu.log"), read("daemon.log")].concat();
-        let said = String::from_utf8_lossy(&said);
-        let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        // What a guest prints must not steer the user's terminal.
-        lines[lines.len().saturating_sub(3)..].join(" / ").replace(char::is_control, "?")
+        qemu::last_words(self.directory.path(), &["console.log", "qemu.log", "daemon.log"])
     }
 
     /// Ends it; its journal is complete then, and what the disk did in these phases is counted.
@@ -146,65 +130,4 @@ impl Guest {
         }
         traffic::read(&self.directory.path().join("journal"), phases)
     }
-}
-
-/// The emulator, from the `PATH`.
-///
-/// # Errors
-/// It is not installed.
-pub fn qemu() -> Result<PathBuf> {
-    let name = "qemu-system-x86_64";
-    on_path(name).ok_or_else(|| anyhow!("{name} is not installed; `make setup` installs it"))
-}
-
-/// The machine. Its memory is shared, as vhost-user needs it.
-fn machine(accel: Accel) -> Vec<OsString> {
-    let cpu = match accel {
-        Accel::Kvm => "host",
-        Accel::Tcg => "max",
-    };
-    let memory = format!("memory-backend-memfd,id=mem,size={MEMORY_MB}M,share=on");
-    let machine = format!("q35,accel={accel},memory-backend=mem");
-    let arguments = [
-        ["-machine", &machine],
-        ["-cpu", cpu],
-        ["-smp", &CPUS.to_string()],
-        ["-m", &MEMORY_MB.to_string()],
-        ["-object", &memory],
-        ["-display", "none"],
-    ];
-    let flags = ["-nodefaults", "-no-user-config", "-no-reboot"];
-    flags.iter().chain(arguments.iter().flatten()).map(OsString::from).collect()
-}
-
-/// The disk, and the port on which the guest talks to the daemon.
-fn disk_and_port(sockets: &Sockets, device: CaseDevice) -> Vec<OsString> {
-    let queues = device.num_queues.unwrap_or(1);
-    let size = device.queue_size.map_or_else(String::new, |size| format!(",queue-size={size}"));
-    let chardev = |id: &str, path: &Path| {
-        let mut argument = OsString::from(format!("socket,id={id},path="));
-        argument.push(path);
-        argument
-    };
-    vec![
-        "-chardev".into(),
-        chardev("disk", &sockets.disk),
-        "-device".into(),
-        format!("vhost-user-blk-pci,chardev=disk,num-queues={queues}{size}").into(),
-        "-device".into(),
-        "virtio-serial-pci".into(),
-        "-chardev".into(),
-        chardev("port", &sockets.guest),
-        "-device".into(),
-        "virtserialport,chardev=port,name=blkstay".into(),
-    ]
-}
-
-fn spawn(mut command: Command, console: &Path, errors: &Path) -> Result<Child> {
-    let mut argument = OsString::from("file:");
-    argument.push(console);
-    let errors = std::fs::File::create(errors).context("QEMU's error output cannot be kept")?;
-    command.arg("-serial").arg(argument);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
-    command.spawn().context("cannot start QEMU")
 }

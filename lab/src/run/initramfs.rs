@@ -12,7 +12,7 @@ use std::io::Write;
 use std::path::Path;
 
 /// The guest's helper, built for this very version.
-const STAY: &[u8] = include_bytes!(env!("STAY"));
+pub const STAY: &[u8] = include_bytes!(env!("STAY"));
 
 /// What runs first in the guest.
 const INIT: &str = include_str!("../../../guest-scripts/init");
@@ -20,29 +20,69 @@ const INIT: &str = include_str!("../../../guest-scripts/init");
 /// Directories that `init` mounts things on or puts links into.
 const DIRECTORIES: [&str; 9] = ["bin", "sbin", "usr", "usr/bin", "usr/sbin", "dev", "proc", "sys", "run"];
 
-/// Everything in an initramfs that is neither the kernel's nor the case's, apart from busybox, as a hash.
-pub fn own_digest() -> String {
-    digest::of([STAY, INIT.as_bytes()])
+/// What every `init` takes in.
+const MACHINE: &str = include_str!("../../../guest-scripts/machine");
+
+/// A file of an initramfs.
+pub struct Entry<'a> {
+    /// Its path, from the root, without a slash before it.
+    pub path: String,
+    /// What is in it.
+    pub bytes: &'a [u8],
+    /// Its permissions.
+    pub mode: u32,
 }
 
-/// Writes an initramfs (a cpio archive in the "newc" form, as the kernel reads it).
+impl<'a> Entry<'a> {
+    /// A file that is read.
+    pub fn text(path: impl Into<String>, text: &'a str) -> Entry<'a> {
+        Entry { path: path.into(), bytes: text.as_bytes(), mode: 0o644 }
+    }
+
+    /// A file that is run.
+    pub fn program(path: impl Into<String>, text: &'a str) -> Entry<'a> {
+        Entry { mode: 0o755, ..Entry::text(path, text) }
+    }
+}
+
+/// Everything in an initramfs that is neither the kernel's nor the case's, apart from busybox, as a hash.
+pub fn own_digest() -> String {
+    digest::of([STAY, INIT.as_bytes(), MACHINE.as_bytes()])
+}
+
+/// Writes the initramfs of a case.
 ///
 /// # Errors
 /// No static busybox is found, or the archive cannot be written.
 pub fn write(path: &Path, modules: &[Module], case: &Case) -> Result<()> {
+    let variables = variables(&case.recipe.variables);
+    let filesystem = format!("{}\n", case.recipe.image.filesystem);
+    let mut files = vec![
+        Entry::program("init", INIT),
+        Entry::text("case.sh", &case.script),
+        Entry::text("variables", &variables),
+        Entry::text("filesystem", &filesystem),
+    ];
+    files.extend(case.shared.iter().map(|(name, text)| Entry::text(format!("lib/{name}"), text)));
+    pack(path, modules, &["mnt", "lib"], &files)
+}
+
+/// Writes an initramfs (a cpio archive in the "newc" form, as the kernel reads it): what every guest needs, its modules,
+/// these directories, and these files.
+///
+/// # Errors
+/// No static busybox is found, or the archive cannot be written.
+pub fn pack(path: &Path, modules: &[Module], directories: &[&str], files: &[Entry]) -> Result<()> {
     let mut archive = Archive { out: Vec::new(), inode: 1 };
-    for directory in DIRECTORIES.iter().chain(&["mnt", "modules", "lib"]) {
+    for directory in DIRECTORIES.iter().chain(directories).chain(&["modules"]) {
         archive.directory(directory)?;
     }
     archive.file("bin/busybox", &busybox()?, 0o755)?;
     archive.file("bin/stay", STAY, 0o755)?;
-    archive.file("init", INIT.as_bytes(), 0o755)?;
-    archive.file("case.sh", case.script.as_bytes(), 0o644)?;
-    for (name, text) in &case.shared {
-        archive.file(&format!("lib/{name}"), text.as_bytes(), 0o644)?;
+    archive.file("machine", MACHINE.as_bytes(), 0o644)?;
+    for file in files {
+        archive.file(&file.path, file.bytes, file.mode)?;
     }
-    archive.file("variables", variables(&case.recipe.variables).as_bytes(), 0o644)?;
-    archive.file("filesystem", format!("{}\n", case.recipe.image.filesystem).as_bytes(), 0o644)?;
     let mut order = String::new();
     for module in modules {
         let name = format!("modules/{}.ko", module.name);

@@ -5,32 +5,35 @@
 //! of [`schedule`], [`judge`] says what each showed, [`arms`] and [`document`] count, [`expect`] compares, and
 //! [`format`] shows it.
 
-mod accel;
+pub(crate) mod accel;
 mod arms;
 pub(crate) mod case;
-mod client;
-mod daemon;
+pub(crate) mod client;
+pub(crate) mod daemon;
 mod disk;
 pub(crate) mod document;
-mod expect;
+pub(crate) mod expect;
 mod experiment;
 pub(crate) mod format;
 mod guest;
-mod initramfs;
+pub(crate) mod initramfs;
 pub(crate) mod judge;
 pub(crate) mod lab;
 mod plan;
 mod pool;
-mod process;
+pub(crate) mod process;
 pub(crate) mod progress;
+pub(crate) mod qemu;
 pub(crate) mod rate;
 pub(crate) mod schedule;
 pub(crate) mod store;
 pub(crate) mod subject;
 mod traffic;
 
+pub(crate) use disk::find_program;
 pub use expect::Expectation;
 pub use format::Format;
+pub(crate) use lab::Lab;
 
 use crate::cli::Run;
 use crate::out;
@@ -38,7 +41,6 @@ use anyhow::{Context, Result, anyhow, bail};
 use case::Case;
 use document::{Cell, Document};
 use guest::Guest;
-use lab::Lab;
 use plan::Planned;
 use schedule::Times;
 use std::process::ExitCode;
@@ -113,7 +115,7 @@ fn check(args: &Run, cases: &[Case]) -> Result<()> {
 }
 
 /// As many guests as were asked for; else one for each processor, which emulation keeps busy.
-fn jobs(asked: Option<u16>) -> usize {
+pub(crate) fn jobs(asked: Option<u16>) -> usize {
     asked.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
 }
 

@@ -114,11 +114,7 @@ Dir::Etc::sourceparts "{sources}/";
     /// The keys that suites may be signed by.
     fn keyring(&self) -> Result<PathBuf> {
         let renewed = self.directory.join("keyring.gpg");
-        let machine = KEYRINGS.map(|name| Path::new("/").join(name));
-        match [renewed].into_iter().chain(machine).find(|path| path.is_file()) {
-            Some(keyring) => Ok(keyring),
-            None => bail!("Debian's keys are not here: install the package {KEYRING_PACKAGE}"),
-        }
+        if renewed.is_file() { Ok(renewed) } else { keyring_of_this_machine() }
     }
 
     /// Takes newer keys from a suite whose own signature could be checked; says whether there were any.
@@ -213,6 +209,27 @@ Dir::Etc::sourceparts "{sources}/";
         process::stdout(command.arg("-q").arg("download").args(names).current_dir(directory))?;
         Ok(())
     }
+}
+
+/// Debian's keys on this machine.
+pub fn keyring_of_this_machine() -> Result<PathBuf> {
+    match KEYRINGS.map(|name| Path::new("/").join(name)).into_iter().find(|path| path.is_file()) {
+        Some(keyring) => Ok(keyring),
+        None => bail!("Debian's keys are not here: install the package {KEYRING_PACKAGE}"),
+    }
+}
+
+/// How this machine's apt reaches the network, for an apt that works on another root.
+///
+/// # Errors
+///
+/// When there is no apt.
+pub fn apt_configuration() -> Result<String> {
+    let known = process::stdout(Command::new("apt-config").args(["dump", "Acquire"]))?;
+    let wanted = |line: &&str| {
+        ["http", "ftp", "Check-"].iter().any(|name| line.starts_with(&format!("Acquire::{name}")))
+    };
+    Ok(known.lines().filter(wanted).map(|line| format!("{line}\n")).collect())
 }
 
 /// What the names of header packages begin with.

@@ -19,6 +19,7 @@ mod sources;
 mod unpack;
 mod version;
 
+pub use apt::apt_configuration;
 pub use listing::{Listed, list};
 pub use query::Query;
 pub use source::{Source, source};
@@ -70,6 +71,15 @@ pub fn resolve(query: &Query, cache: &Cache, progress: &dyn Fn(&str)) -> Result<
             None => Err(error),
         },
     }
+}
+
+/// Sources of one release of Debian, as this machine reaches it: the contents of a `.sources` file.
+///
+/// # Errors
+///
+/// When Debian's archive is not among this machine's sources, or its keys are not here.
+pub fn debian_sources(codename: &str) -> Result<String> {
+    Ok(sources::Sources::of_this_machine()?.of_release(codename, &apt::keyring_of_this_machine()?))
 }
 
 fn now_s() -> u64 {

@@ -62,6 +62,18 @@ impl Sources {
         }
         file
     }
+
+    /// The same of one release, without its backports.
+    pub fn of_release(&self, codename: &str, keyring: &Path) -> String {
+        let suites = [codename.to_owned(), format!("{codename}-updates")];
+        let security = self.security.as_deref();
+        let security = security.map(|uri| paragraph(uri, &[format!("{codename}-security")], keyring));
+        [Some(paragraph(&self.archive, &suites, keyring)), security]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
 }
 
 fn targets(arguments: &[&str]) -> Result<String> {

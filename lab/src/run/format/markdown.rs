@@ -38,7 +38,7 @@ fn row(cell: &Cell) -> [String; 7] {
 }
 
 /// What would be taken for markup, or end the cell.
-fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
         match c {

@@ -5,12 +5,15 @@ mod junit;
 mod markdown;
 mod table;
 
+pub(crate) use markdown::escape;
+
 use super::arms::{Control, Forced, Natural};
 use super::document::{Cell, Document};
 use super::rate::Rate;
 use anyhow::Result;
 use blkstay_engine::journal::Outcome;
 use clap::ValueEnum;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A form of the result.
@@ -65,14 +68,19 @@ pub(crate) fn forced(forced: &Forced) -> String {
         (forced.missed, "missed"),
         (forced.lost, "lost"),
     ];
-    let seen: Vec<_> = counts.into_iter().filter(|(count, _)| *count > 0).collect();
-    let bounds = |word: &str| forced.rates.get(word).map(Rate::bounds);
+    shares(&counts, forced.attempts, &forced.rates)
+}
+
+/// What so many attempts showed, as far as it was seen, each with the bounds of its rate.
+pub(crate) fn shares(counts: &[(u64, &str)], attempts: u64, rates: &BTreeMap<String, Rate>) -> String {
+    let seen: Vec<_> = counts.iter().filter(|(count, _)| *count > 0).collect();
+    let bounds = |word: &str| rates.get(word).map(Rate::bounds);
     match seen[..] {
-        [(count, word)] => format!("{count} {word} of {}{}", forced.attempts, brackets(bounds(word))),
+        [(count, word)] => format!("{count} {word} of {attempts}{}", brackets(bounds(word))),
         _ => {
-            let each = |(count, word): &(u64, &str)| format!("{count} {word}{}", brackets(bounds(word)));
+            let each = |(count, word): &&(u64, &str)| format!("{count} {word}{}", brackets(bounds(word)));
             let each: Vec<String> = seen.iter().map(each).collect();
-            format!("{} of {}", each.join(", "), forced.attempts)
+            format!("{} of {attempts}", each.join(", "))
         }
     }
 }
