@@ -8,6 +8,7 @@ use super::lab::Lab;
 use super::subject::Subject;
 use super::traffic::{self, Traffic};
 use super::{disk, initramfs, process};
+use crate::kernel::{Kernel, plain};
 use anyhow::{Context, Result, anyhow, ensure};
 use blkstay_engine::policy::CaseDevice;
 use std::ffi::OsString;
@@ -19,9 +20,6 @@ use tokio::process::{Child, Command};
 
 /// Memory of a guest, in megabytes.
 const MEMORY_MB: u32 = 512;
-
-/// Processors of a guest.
-const CPUS: u32 = 2;
 
 /// What the guest's kernel is told. It panics into a reboot, which ends QEMU.
 const COMMAND_LINE: &str =
@@ -100,8 +98,8 @@ impl Guest {
         client.load(&case.policy.written).await?;
         lab.progress.say(&format!("booting {} ({accel})", kernel.release.as_deref().unwrap_or(&kernel.spec)));
         let mut command = process::tied(&program);
-        command.args(machine(accel)).args(disk_and_port(&sockets, case.recipe.device));
-        command.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(at("initramfs"));
+        command.args(machine(accel, lab.cpus)).args(disk_and_port(&sockets, case.recipe.device));
+        command.arg("-kernel").arg(image(kernel, accel, lab).await?).arg("-initrd").arg(at("initramfs"));
         command.args(["-append", COMMAND_LINE]);
         let qemu = spawn(command, &at("console.log"), &at("qemu.log"))?;
         Ok(Guest { client, qemu, daemon, accel, directory, _sockets: sockets_at })
@@ -157,8 +155,19 @@ pub fn qemu() -> Result<PathBuf> {
     on_path(name).ok_or_else(|| anyhow!("{name} is not installed; `make setup` installs it"))
 }
 
+/// What QEMU boots: under emulation the kernel without its wrapping, if it can be had.
+async fn image(kernel: &Kernel, accel: Accel, lab: &Lab) -> Result<PathBuf> {
+    let packed = kernel.image.clone();
+    if accel == Accel::Kvm {
+        return Ok(packed);
+    }
+    let cache = lab.cache.clone();
+    let unpack = move || -> Result<PathBuf> { Ok(plain::unpacked(&packed, &cache)?.unwrap_or(packed)) };
+    tokio::task::spawn_blocking(unpack).await.context("unpacking a kernel was cut short")?
+}
+
 /// The machine. Its memory is shared, as vhost-user needs it.
-fn machine(accel: Accel) -> Vec<OsString> {
+fn machine(accel: Accel, cpus: u16) -> Vec<OsString> {
     let cpu = match accel {
         Accel::Kvm => "host",
         Accel::Tcg => "max",
@@ -168,7 +177,7 @@ fn machine(accel: Accel) -> Vec<OsString> {
     let arguments = [
         ["-machine", &machine],
         ["-cpu", cpu],
-        ["-smp", &CPUS.to_string()],
+        ["-smp", &cpus.to_string()],
         ["-m", &MEMORY_MB.to_string()],
         ["-object", &memory],
         ["-display", "none"],
