@@ -3,13 +3,16 @@
 CARGO ?= cargo
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 
-.PHONY: help demo test build setup setup-bench setup-variants setup-fstests lint bench fuzz clean
+.PHONY: help demo thread test build setup setup-bench setup-variants setup-fstests lint bench fuzz clean
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
 demo: build ## Open the ext4 race on a stock kernel, and see a later kernel close it
 	@scripts/demo
+
+thread: build setup-variants ## Run every case of the thread on every kernel and variant; what was run before is kept
+	target/release/blkstay run --table the-thread --cpus 1 --results the-thread.jsonl --output the-thread.md --output the-thread.xml
 
 test: build lint setup-variants setup-fstests ## Run every test: unit, property, clients, guests
 	$(CARGO) test --release --workspace --locked

@@ -34,7 +34,7 @@ forget() {
 # Finding the two places reads the inode, not the indirect block.
 bind_places() {
     keep_open
-    bind victim "$A" && stay place-map indirect $FILE $((12 * BLOCK)) >/dev/null
+    stay place victim $FILE $((A * BLOCK)) "$BLOCK" then place-map indirect $FILE $((12 * BLOCK)) >/dev/null
 }
 
 race() {

@@ -1,9 +1,8 @@
 # A direct write finishes while another one to the same file, redone through the page cache, reads the block it ends in.
 #
-# The file has no extents. Its blocks, of 4 KiB: 1 is allocated (place `head`), 2 is a hole, 3 (`victim`) and 4
-# (`tail`) are allocated.
+# The file has no extents. Its blocks: 0 and 1 (place `head`) are allocated, 2 is a hole, 3 and 4 (`tail`) are allocated.
 #
-#   A  writes 3, asynchronously and directly.
+#   A  writes block $A (place `victim`), asynchronously and directly.
 #   B  writes 1–3 and 512 bytes of 4, directly. 1 is written so; from the hole on it is redone through the page
 #      cache: 2 and 3 are dirtied, then 4 is read, to keep the rest of it.
 #
@@ -11,7 +10,7 @@
 # B. It gets in between: B lets go of the inode lock when 1 has been written, and A has been waiting for it.
 #
 # The policy holds the write of 1 until A waits, then A's completion until 4 is read, then that until A is reaped.
-# Wants /dev/vda with ext4: mkfs.ext4 -b 4096 -O ^extents,^64bit, and logical sectors of 512 bytes.
+# Wants /dev/vda with ext4: mkfs.ext4 -b $BLOCK -O ^extents,^64bit, and logical sectors of 512 bytes.
 
 . /lib/ext4-dio.sh
 
@@ -26,12 +25,12 @@ attempt() {
 # The last write is direct, since 3 and 4 are allocated by then: it leaves no page of them in memory.
 make_file() {
     : >$FILE
-    allocate 1 1 && allocate 3 2 && stay write $FILE $((3 * BLOCK)) $((2 * BLOCK)) >/dev/null
+    allocate 0 2 && allocate 3 2 && stay write $FILE $((3 * BLOCK)) $((2 * BLOCK)) >/dev/null
 }
 
 bind_places() {
     keep_open
-    bind head 1 && bind victim 3 && bind tail 4
+    bind head 1 victim "$A" tail 4
 }
 
 race() {
@@ -39,7 +38,7 @@ race() {
     start_b 1 $((3 * BLOCK + 512)) || return
     stay await H.arrived || return
 
-    stay write --name A --async --emit a-reaped --fill A $FILE $((3 * BLOCK)) "$BLOCK" &
+    stay write --name A --async --emit a-reaped --fill A $FILE $((A * BLOCK)) "$BLOCK" &
     a=$!
     until_a_waits_for_lock $a
     stay emit a-waits || return

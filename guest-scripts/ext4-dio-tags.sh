@@ -10,7 +10,10 @@
 # The disk takes 4 requests at a time, and each writes one page. A is one of them. The policy holds the others of 1–11
 # that come, until the guest has reaped A: B stands in the middle of them, with 12 about to be written and 13 dirty.
 # (12 is there for that: a page is taken for writing before the request of those ahead of it is sent.)
-# Wants /dev/vda with a ring of 4 and ext4: mkfs.ext4 -b 4096 -O ^extents,^64bit.
+#
+# With SHAPE=no-extents the file has extents when A is submitted, and none when B is. Only a file of one extent within
+# the first twelve blocks can lose them, so it is two blocks shorter: 1–9 are `ahead`, A writes 11, and B ends there.
+# Wants /dev/vda with a ring of 4 and ext4: mkfs.ext4 -b 4096 -O ^extents,^64bit, or with that shape -O ^64bit.
 
 . /lib/ext4-dio.sh
 
@@ -33,18 +36,25 @@ attempt() {
 
 # The end is written first, so that it does not follow the rest on the disk.
 make_file() {
+    last=13
+    [ "$SHAPE" != no-extents ] || last=11
+    rm -f $FILE
     : >$FILE
-    allocate 12 2 && allocate 1 11
+    case $SHAPE in
+        no-extents) allocate 1 11 ;;
+        *) allocate 12 2 && allocate 1 11 ;;
+    esac
 }
 
 bind_places() {
     keep_open
-    stay place ahead $FILE "$BLOCK" $((11 * BLOCK)) >/dev/null && bind victim 13
+    stay place ahead $FILE "$BLOCK" $(((last - 2) * BLOCK)) >/dev/null && bind victim $last
 }
 
 race() {
     watch
-    start_a 13 || return
-    start_b 0 $((14 * BLOCK)) || return
+    start_a $last || return
+    [ "$SHAPE" != no-extents ] || { stay remove-extents $FILE && sync; } || return
+    start_b 0 $(((last + 1) * BLOCK)) || return
     finish
 }

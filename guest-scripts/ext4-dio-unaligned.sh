@@ -27,7 +27,7 @@ make_file() {
 
 bind_places() {
     keep_open
-    bind victim 3 && bind tail 4
+    bind victim 3 tail 4
 }
 
 race() {

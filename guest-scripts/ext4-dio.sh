@@ -2,7 +2,8 @@
 #
 # A is written asynchronously and directly. B is written directly, too, from a hole on, so that it is redone through the
 # page cache if the file has no extents. From the policy: BLOCK, bytes in a block; SUBMIT, `background` or `async` (the
-# script goes on when A's submission has returned). Ranges are given as first block and bytes.
+# script goes on when A's submission has returned). Ranges are given as first block and bytes. A process costs some 10 ms
+# under emulation, so `then` makes one of several.
 
 FILE=/mnt/victim
 
@@ -25,14 +26,20 @@ keep_open() {
     exec 3<$FILE
 }
 
-# bind PLACE BLOCK
+# bind PLACE BLOCK…
 bind() {
-    stay place "$1" $FILE $(($2 * BLOCK)) "$BLOCK" >/dev/null
+    words=
+    while [ $# -gt 0 ]; do
+        words="$words then place $1 $FILE $(($2 * BLOCK)) $BLOCK"
+        shift 2
+    done
+    # shellcheck disable=SC2086 # words
+    stay ${words# then } >/dev/null
 }
 
 # watch: lets the witness wait, without the file, which would keep the next attempt from unmounting.
 watch() {
-    rm -f /run/b.pid
+    : >/run/b.pid
     witness 3<&- 2>/dev/null &
 }
 
@@ -57,23 +64,23 @@ witness() {
 # start_a BLOCK: returns when A is in flight. A kernel that sends it through the page cache finishes it without the disk,
 # and what the page cache has of it then tells so.
 start_a() {
-    stay write --name A "--$SUBMIT" --emit a-reaped --fill A $FILE $(($1 * BLOCK)) "$BLOCK" || return
-    stay await --any A.done guest.a-reaped || return
-    stay report A-pages "$(stay cached $FILE $(($1 * BLOCK)) "$BLOCK")"
+    stay write --name A "--$SUBMIT" --emit a-reaped --fill A $FILE $(($1 * BLOCK)) "$BLOCK" \
+        then await --any A.done guest.a-reaped \
+        then report-as A-pages cached $FILE $(($1 * BLOCK)) "$BLOCK"
 }
 
 # start_b BLOCK BYTES: sets b, its process.
 start_b() {
-    stay emit b-begins || return
-    stay write --fsync --fill B $FILE $(($1 * BLOCK)) "$2" >/run/b &
+    stay emit b-begins then write --fsync --emit b-ends --fill B $FILE $(($1 * BLOCK)) "$2" >/run/b &
     b=$!
     echo $b >/run/b.pid
 }
 
 # The end of both, and what the file says about errors.
 finish() {
-    a_write=$(stay reap A)
     wait $b
     { read -r b_write; read -r b_fsync; } </run/b
-    stay report a-write "$a_write" b-write "$b_write" fsync-b "$b_fsync" fsync-earlier "$(stay fsync --fd 3)"
+    stay report-as a-write reap A \
+        then report b-write "$b_write" fsync-b "$b_fsync" \
+        then report-as fsync-earlier fsync --fd 3
 }

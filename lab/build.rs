@@ -20,9 +20,13 @@ fn main() {
         .arg(&out)
         .current_dir(&root)
         .env_remove("RUSTFLAGS")
+        // Scripts start it some twenty times an attempt: what would be relocated each time stays where it is.
         // Set when clippy checks this workspace; the helper is to be compiled, not checked.
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
-        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static\u{1f}-Cstrip=symbols")
+        .env(
+            "CARGO_ENCODED_RUSTFLAGS",
+            "-Ctarget-feature=+crt-static\u{1f}-Crelocation-model=static\u{1f}-Cstrip=symbols",
+        )
         .status()
         .expect("cargo can be run");
     assert!(status.success(), "the guest's helper `stay` could not be built: see above");

@@ -1,6 +1,7 @@
 //! The command line of `blkstay`.
 
 use crate::fstests::{PolicyOf, parse_env};
+use crate::run::lab::CPUS;
 use crate::run::{Expectation, Format};
 use blkstay_engine::policy::{Settings, parse_bytes, parse_duration};
 use blkstay_engine::request::Nanos;
@@ -163,26 +164,35 @@ pub struct Check {
 #[derive(Debug, Args)]
 pub struct Run {
     /// Policy files with a [case], or their names without `.toml` in ./policies
-    #[arg(required = true, value_name = "CASE")]
+    #[arg(required_unless_present = "table", value_name = "CASE")]
     pub cases: Vec<PathBuf>,
+
+    /// A table that is written down, or its name without `.toml` in ./tables: which cases run on which kernels, how often
+    #[arg(long, value_name = "TABLE", conflicts_with_all = ["cases", "kernels"])]
+    pub table: Option<PathBuf>,
 
     /// Kernel to run them on, may be repeated: a bzImage, a directory with an unpacked kernel package or a
     /// build, `debian:6.12`, the newest such build in Debian's suites, or a variant: `variant:NAME`,
-    /// `my-fix.toml`, each with `@debian:7.3` or not
-    #[arg(long = "kernel", value_name = "KERNEL", default_value = "debian:6.12")]
+    /// `my-fix.toml`, each with `@debian:7.3` or not [default: debian:6.12]
+    #[arg(long = "kernel", value_name = "KERNEL")]
     pub kernels: Vec<String>,
 
-    /// Attempts in each arm; 20 are enough in the control arm if all of them reach every point
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    pub times: u64,
+    /// Attempts in each arm; 20 are enough in the control arm if all of them reach every point [default: 10, or as the
+    /// table says]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub times: Option<u64>,
 
     /// Make as many attempts with no policy at all, too: how often does chance do it?
     #[arg(long)]
     pub natural: bool,
 
-    /// Guests at a time [default: one for each processor]
+    /// Guests at a time [default: three for two processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: Option<u16>,
+
+    /// Processors of each guest; under emulation one is much faster, and enough for whatever holds bring about
+    #[arg(long, value_name = "N", default_value_t = CPUS, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub cpus: u16,
 
     /// Add each finished cell (a case on a kernel) to this file, and do not run again those that are there
     #[arg(long, value_name = "FILE")]

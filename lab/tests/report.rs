@@ -116,6 +116,10 @@ fn the_eye_is_told_why_it_is_open_and_why_closed() {
         panic!("one hold ends by its watchdog")
     };
     assert!(expired.contains("for R.arrived, ended by its watchdog"), "{expired}");
+    let tasks = texts(&parsed, ".lanes rect.task");
+    assert!(tasks.len() == 4 && tasks.iter().all(|task| task.starts_with("B runs for ")), "{tasks:?}");
+    let [asleep] = &texts(&parsed, ".lanes .mark.stuck")[..] else { panic!("B is seen asleep once") };
+    assert!(asleep.starts_with("inode_dio_wait ← ext4_buffered_write_iter"), "{asleep}");
     let stack = texts(&parsed, ".stack").concat();
     assert!(stack.contains("inode_dio_wait ← ext4_buffered_write_iter"), "{stack}");
     assert!(!texts(&parsed, ".lanes .broken").is_empty(), "the watchdog's time is not drawn at length");

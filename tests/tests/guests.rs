@@ -107,6 +107,12 @@ fn writes_that_share_a_page_and_no_byte_race_and_those_that_share_no_page_do_not
 }
 
 #[test]
+fn the_same_is_true_of_another_window() {
+    assert_all(&policy("ext4-dio-rmw"), &["--set", "a=0", "--set", "block=1024"], "open");
+    assert_all(&policy("ext4-dio-rmw"), &["--set", "a=0"], "survived");
+}
+
+#[test]
 fn an_unaligned_write_over_a_hole_waits_for_direct_writes_where_it_takes_the_lock_exclusively() {
     let kernel = assert_all(&policy("ext4-dio-unaligned"), &[], "closed");
     let why = kernel["forced"]["reasons"][0]["why"].as_str().unwrap_or_default();
@@ -121,6 +127,8 @@ fn a_large_folio_is_needed_where_nothing_else_is_shared() {
 #[test]
 fn a_file_that_loses_its_extents_under_a_direct_write_opens_the_same_window() {
     assert_all(&policy("ext4-dio-migrated"), &[], "open");
+    let lost = ["--set", "shape=no-extents", "--set", "features=^64bit"];
+    assert_all(&policy("ext4-dio-tags"), &lost, "open");
 }
 
 #[test]

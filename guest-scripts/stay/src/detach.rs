@@ -47,8 +47,8 @@ pub fn into_background(streams: Streams) -> Result<Side, Failure> {
 }
 
 /// Closes the files that the script had open and did not mean for this process, so that one which stays in the
-/// background does not keep them open. Call it before anything is opened.
+/// background does not keep them open. Call it while nothing of its own is open.
 pub fn close_inherited_files() {
-    // SAFETY: nothing has been opened in this process yet, so it owns no descriptor above standard error.
+    // SAFETY: nothing that was opened in this process is open now, so it owns no descriptor above standard error.
     unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) };
 }

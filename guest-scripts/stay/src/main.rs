@@ -23,53 +23,108 @@ use client::Client;
 use failure::Failure;
 use io::direct::Transfer;
 use io::{background, errno, flush};
+use std::fmt::Display;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 fn main() -> ExitCode {
-    match cli::read(lexopt::Parser::from_env()).and_then(run) {
-        Ok(code) => code,
-        Err(failure) => {
-            eprintln!("stay: {failure}");
-            failure.exit_code()
+    let done = cli::read_all(std::env::args_os().skip(1)).and_then(|requests| {
+        for request in requests {
+            let Said { text, good } = run(request)?;
+            print!("{text}");
+            if !good {
+                return Ok(ExitCode::FAILURE);
+            }
         }
+        Ok(ExitCode::SUCCESS)
+    });
+    done.unwrap_or_else(|failure| {
+        eprintln!("stay: {failure}");
+        failure.exit_code()
+    })
+}
+
+/// What came of a request.
+struct Said {
+    /// Lines to be printed.
+    text: String,
+    /// Whether all is well: I/O had no error.
+    good: bool,
+}
+
+impl Said {
+    const NOTHING: Said = Said { text: String::new(), good: true };
+
+    fn line(text: impl Display) -> Said {
+        Said { text: format!("{text}\n"), good: true }
     }
 }
 
-fn run(request: Request) -> Result<ExitCode, Failure> {
-    match request {
-        Request::Help(text) => print!("{text}"),
+fn run(request: Request) -> Result<Said, Failure> {
+    Ok(match request {
+        Request::Help(text) => Said { text, good: true },
         Request::Agent { port, in_foreground } => {
             detach::close_inherited_files();
             agent::run(port.as_deref(), in_foreground)?;
+            Said::NOTHING
         }
-        Request::Call(commands) => Client::connect()?.call_all(commands)?,
-        Request::NextAttempt { after } => println!("{}", next_attempt(after)?),
-        Request::KernelLog => drop(Client::connect()?.kernel_log()?),
-        Request::Place { name, file, offset, length } => println!("{}", place(name, &file, offset, length)?),
-        Request::Transfer { transfer, and_fsync } => return do_transfer(&transfer, and_fsync),
+        Request::Call(commands) => {
+            Client::connect()?.call_all(commands)?;
+            Said::NOTHING
+        }
+        Request::NextAttempt { after, finish } => Said::line(next_attempt(after, finish)?),
+        Request::KernelLog => {
+            Client::connect()?.kernel_log()?;
+            Said::NOTHING
+        }
+        Request::Place { name, file, offset, length } => Said::line(place(name, &file, offset, length)?),
+        Request::Transfer { transfer, and_fsync, event } => do_transfer(&transfer, and_fsync, event)?,
         Request::Start { transfer, job } => {
             detach::close_inherited_files();
             background::start(job, transfer.prepare()?)?;
+            Said::NOTHING
         }
-        Request::Reap(name) => return Ok(tell(&[background::reap(&name)?])),
-        Request::Fsync(flushed) => return Ok(tell(&[flush::words(do_fsync(flushed)?)])),
-        Request::DirectIo(path) => println!("{}", direct_io::describe(&path)?),
-        Request::Blocked(sleeper) => println!("{}", blocked(sleeper)?),
-        Request::Cached { file, offset, length } => println!("{}", cached::describe(&file, offset, length)?),
-        Request::RemoveExtents(file) => extents::remove(&file)?,
-        Request::Load(load) => return Ok(tell(&[errno::words(load.run()?, load.length())])),
-        Request::Appear { path, seconds } => appear(&path, Duration::from_secs(seconds))?,
-    }
-    Ok(ExitCode::SUCCESS)
+        Request::Reap(name) => tell(&[background::reap(&name)?]),
+        Request::Fsync(flushed) => tell(&[flush::words(do_fsync(flushed)?)]),
+        Request::DirectIo(path) => Said::line(direct_io::describe(&path)?),
+        Request::Blocked(sleeper) => Said::line(blocked(sleeper)?),
+        Request::Cached { file, offset, length } => Said::line(cached::describe(&file, offset, length)?),
+        Request::RemoveExtents(file) => {
+            extents::remove(&file)?;
+            Said::NOTHING
+        }
+        Request::ReportAs { name, request } => {
+            let value = run(*request)?.text.trim_end().to_owned();
+            Client::connect()?.call(Command::Report { name, value })?;
+            Said::NOTHING
+        }
+        Request::Load(load) => tell(&[errno::words(load.run()?, load.length())]),
+        Request::Appear { path, seconds } => {
+            appear(&path, Duration::from_secs(seconds))?;
+            Said::NOTHING
+        }
+    })
 }
 
-fn next_attempt(after: u64) -> Result<String, Failure> {
-    match Client::connect()?.call(Command::NextAttempt { after })? {
+fn next_attempt(after: u64, finish: Option<i32>) -> Result<String, Failure> {
+    let mut client = Client::connect()?;
+    if let Some(exit) = finish {
+        end_attempt(&mut client, exit)?;
+    }
+    match client.call(Command::NextAttempt { after })? {
         Answer::Attempt { attempt, arm } => Ok(format!("{attempt} {arm}")),
         other => Err(Failure::Refused(format!("the daemon answered something else: {other:?}"))),
     }
+}
+
+/// The kernel's log belongs to the attempt, so it comes first; that it could not be recorded is a problem of the guest's.
+fn end_attempt(client: &mut Client, exit: i32) -> Result<(), Failure> {
+    if let Err(failure) = client.kernel_log() {
+        let value = format!("the kernel's log could not be recorded: {failure}");
+        client.call(Command::Report { name: "problem".to_owned(), value })?;
+    }
+    client.call(Command::Finish { exit }).map(drop)
 }
 
 fn place(name: String, file: &Path, offset: u64, length: Option<u64>) -> Result<String, Failure> {
@@ -81,12 +136,13 @@ fn place(name: String, file: &Path, offset: u64, length: Option<u64>) -> Result<
     Ok(found.to_string())
 }
 
-fn do_transfer(transfer: &Transfer, and_fsync: bool) -> Result<ExitCode, Failure> {
+fn do_transfer(transfer: &Transfer, and_fsync: bool, event: Option<String>) -> Result<Said, Failure> {
     let mut prepared = transfer.prepare()?;
     let mut results = vec![errno::words(prepared.perform(), transfer.length)];
     if and_fsync {
         results.push(flush::words(flush::open_file(prepared.file())));
     }
+    event.map_or(Ok(()), background::emit)?;
     Ok(tell(&results))
 }
 
@@ -104,13 +160,11 @@ fn do_fsync(flushed: Flushed) -> Result<errno::Outcome, Failure> {
     }
 }
 
-/// Prints results of I/O, a line each; the exit status says whether all are good.
-fn tell(results: &[String]) -> ExitCode {
-    for result in results {
-        println!("{result}");
-    }
+/// Results of I/O, a line each, and whether all are good.
+fn tell(results: &[String]) -> Said {
     let is_good = |result: &String| result.split(' ').next() == Some("ok");
-    if results.iter().all(is_good) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let lines = results.iter().map(|result| format!("{result}\n"));
+    Said { text: lines.collect(), good: results.iter().all(is_good) }
 }
 
 fn appear(path: &Path, limit: Duration) -> Result<(), Failure> {

@@ -55,7 +55,7 @@ impl Guest {
         write_initramfs(boot, &directory.join("initramfs"))?;
         let accel = lab.accel(&kernel.image, &directory.join("initramfs")).await;
         let sockets_at = TempDir::with_prefix("blkstay-").context("no temporary directory")?;
-        let (mut served, mut arguments) = (Vec::new(), qemu::machine(accel, plan.memory_mb));
+        let (mut served, mut arguments) = (Vec::new(), qemu::machine(accel, lab.cpus, plan.memory_mb));
         for (disk, policy) in Disk::BOTH.into_iter().zip(&plan.policies) {
             let at = sockets_at.path().join(disk.to_string());
             std::fs::create_dir(&at).context("no place for sockets")?;

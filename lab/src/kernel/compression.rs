@@ -15,7 +15,8 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     decompress(bytes).with_context(|| format!("cannot decompress {}", path.display()))
 }
 
-fn decompress(bytes: Vec<u8>) -> Result<Vec<u8>> {
+/// The same of bytes.
+pub fn decompress(bytes: Vec<u8>) -> Result<Vec<u8>> {
     let mut plain = Vec::new();
     if bytes.starts_with(XZ) {
         lzma_rust2::XzReader::new(bytes.as_slice(), true).read_to_end(&mut plain)?;

@@ -24,6 +24,7 @@ mod directory;
 pub(crate) mod modinfo;
 mod module_tree;
 mod need;
+pub(crate) mod plain;
 pub(crate) mod process;
 mod spec;
 
@@ -195,7 +196,9 @@ impl Kernel {
                  you build yourself, change its source and give its build tree"
             );
         };
-        let base = Kernel::from_debian(&query.generic()?, cache, progress)?;
+        let query = query.generic()?;
+        debian::ask_for_headers(&query, cache, progress)?;
+        let base = Kernel::from_debian(&query, cache, progress)?;
         let package = base.package.clone().unwrap_or_default();
         let (image, version) = package.split_once(' ').context("a package has a name and a version")?;
         let mut source = debian::source(image, version, cache, progress)?;

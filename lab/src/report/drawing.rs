@@ -3,7 +3,7 @@
 use super::axis::Axis;
 use super::flags::{self, Flag, ROW};
 use super::lanes::Pen;
-use super::scene::Scene;
+use super::scene::{Kind, Scene};
 use super::stand::held;
 use super::story::Stand;
 
@@ -69,7 +69,7 @@ pub struct Bar {
     pub width: f64,
     /// Height.
     pub height: f64,
-    /// `drive`, `held`, `expired` or `wait`.
+    /// `task`, `drive`, `held` or `expired`.
     pub class: &'static str,
     /// In words.
     pub title: String,
@@ -126,8 +126,14 @@ impl Drawing {
     /// Draws it on an axis.
     fn on(scene: &Scene, axis: &Axis) -> Drawing {
         let pen = Pen { scene, axis };
-        let mut lanes = vec![pen.guest(), pen.kernel_log()];
-        lanes.extend(scene.lanes.iter().map(|group| pen.requests(group)));
+        let (writers, others) = scene.lanes.split_at(scene.actors);
+        let mut lanes: Vec<Lane> = writers.iter().map(|group| pen.requests(group)).collect();
+        lanes.extend(scene.tasks.iter().map(|task| pen.task(task)));
+        let points = others.iter().take_while(|group| matches!(group.kind, Kind::Point(_))).count();
+        let (points, others) = others.split_at(points);
+        lanes.extend(points.iter().map(|group| pen.requests(group)));
+        lanes.extend([pen.guest(), pen.kernel_log()]);
+        lanes.extend(others.iter().map(|group| pen.requests(group)));
         lanes.retain(|lane| !lane.sub.is_empty() || !lane.marks.is_empty());
         let mut y = 0.0;
         for lane in &mut lanes {

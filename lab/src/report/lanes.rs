@@ -6,6 +6,7 @@ use super::flags::Flag;
 use super::scene::{Group, Heard, Kind, LINES_MAX, Scene, words_of};
 use super::stand::{ended, held, is_expired, is_good, stood, why};
 use super::story::{Life, Stand, What};
+use super::task::{self, Task};
 use super::words;
 use blkstay_engine::journal::{Cause, Source};
 use blkstay_engine::request::Nanos;
@@ -45,6 +46,8 @@ impl Pen<'_> {
         for heard in &self.scene.said {
             let (class, short) = match &heard.said.what {
                 What::Log(_) | What::Stalled => continue,
+                // What a task's own lane shows.
+                what if task::is_edge(what) || self.shown(heard) => continue,
                 What::Event { source: Source::Guest, name, .. } => ("event", name.clone()),
                 What::Event { source, name, .. } => ("event", format!("{source}.{name}")),
                 What::Bound { .. } => ("bound", words_of(&heard.said.what)),
@@ -54,6 +57,36 @@ impl Pen<'_> {
             self.hear(&mut lane, heard, if heard.sign { "sign" } else { class }, &short);
         }
         lane.pack(MARKS)
+    }
+
+    /// Whether a task's lane says where it stands.
+    fn shown(&self, heard: &Heard) -> bool {
+        let process = heard.stuck.as_ref().and_then(|stuck| stuck.process);
+        process.is_some_and(|process| self.scene.tasks.iter().any(|task| task.name == process))
+    }
+
+    /// What a process of the guest does, from its first moment to its last.
+    pub fn task(&self, task: &Task) -> Lane {
+        let mut lane = Lane::new(&task.name, "in the guest".to_owned());
+        let to = task.to_ns.unwrap_or(self.scene.to_ns);
+        let (x, end) = (self.x(task.from_ns), self.x(to));
+        let title = format!("{} runs for {}", task.name, words::time(to.saturating_sub(task.from_ns)));
+        lane.bars.push(Bar { x, y: 0.0, width: end - x, height: BAR.0, class: "task", title });
+        lane.flags.push(Flag::new(x, "begins".to_owned(), "step"));
+        for (t, stuck) in &task.seen {
+            lane.marks.push(Mark {
+                x: self.x(*t),
+                y: BAR.0 / 2.0,
+                class: "stuck",
+                title: stuck.functions.join(" ← "),
+            });
+            let short = words::short(&stuck.words(), SAID_MAX);
+            lane.flags.push(Flag { title: stuck.words(), ..Flag::new(self.x(*t), short, "held") });
+        }
+        if task.to_ns.is_some() {
+            lane.flags.push(Flag::new(end, "ends".to_owned(), "step"));
+        }
+        lane.pack(BAR.1)
     }
 
     /// The first lines of the kernel log.

@@ -1,6 +1,6 @@
 //! `blkstay report`: what runs have shown, as one page or as text.
 //!
-//! [`input`] finds what runs have left; [`story`] reads a journal, [`scene`] picks what is shown of an attempt;
+//! [`input`] finds what runs have left; [`story`] reads a journal, [`scene`] and [`task`] pick what is shown of an attempt;
 //! [`axis`] and [`flags`] give it its places, [`lanes`] and [`links`] make it a [`drawing`], [`svg`] and [`page`] write it down, [`text`] does for mails.
 //! [`tell`] has what both say.
 
@@ -19,6 +19,7 @@ mod scene;
 mod stand;
 mod story;
 mod svg;
+mod task;
 mod tell;
 mod text;
 mod words;

@@ -169,6 +169,9 @@ fn legend() -> Markup {
         section.legend {
             h2 { "How to read the timelines" }
             ul {
+                li { (key("task")) "a process of the guest is at work" }
+                li { svg.key width="26" height="12" aria-hidden="true" { circle.mark.stuck cx="13" cy="6" r="4" {} }
+                    "it is seen asleep" }
                 li { (key("drive")) "a request is with the drive" }
                 li { (key("held")) "it is held by the policy" }
                 li { (key("expired")) "it is held until a watchdog ends that" }
@@ -235,9 +238,9 @@ fn figure(cell: &Cell, attempt: &Attempt, count: usize, id: &str) -> Markup {
 /// Where the guest slept, in full.
 fn stack(scene: &Scene) -> Markup {
     html! {
-        @for (state, functions) in tell::stuck(scene) {
-            p.stack { "Where the guest stood (" (state) "), innermost first: "
-                @for (index, function) in functions.iter().enumerate() {
+        @for stuck in scene.stuck() {
+            p.stack { "Where " (printable(stuck.process.unwrap_or("the guest"))) " stood (" (printable(stuck.state)) "), innermost first: "
+                @for (index, function) in stuck.functions.iter().enumerate() {
                     @if index > 0 { " ← " }
                     code { (printable(function)) }
                 }

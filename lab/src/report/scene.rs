@@ -1,6 +1,7 @@
 //! What of an attempt is shown: from the moment the policy is about to the end, sorted into lanes.
 
 use super::story::{Attempt, Life, Said, Stand, What};
+use super::task::{self, Stuck, Task};
 use super::words;
 use crate::out::printable;
 use blkstay_engine::journal::Cause;
@@ -24,6 +25,10 @@ pub struct Scene<'a> {
     pub before: usize,
     /// Lanes of requests: the points in the policy's order, then what rules made wait, then all others.
     pub lanes: Vec<Group<'a>>,
+    /// How many of these come first because the policy knows who writes them.
+    pub actors: usize,
+    /// What the guest's processes did, in the order in which they began.
+    pub tasks: Vec<Task<'a>>,
     /// What was said in that time, in order.
     pub said: Vec<Heard<'a>>,
 }
@@ -49,12 +54,14 @@ pub enum Kind<'a> {
 }
 
 /// Something that was said, and whether it is a sign of the symptom.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Heard<'a> {
     /// What.
     pub said: &'a Said,
     /// Whether it is a sign.
     pub sign: bool,
+    /// Where a process stands, if it says that.
+    pub stuck: Option<Stuck<'a>>,
 }
 
 /// Why something that stood went on, and where that came from.
@@ -77,11 +84,17 @@ impl<'a> Scene<'a> {
             .said
             .iter()
             .filter(|said| said.t >= from_ns)
-            .map(|said| Heard { said, sign: policy.is_some_and(|policy| is_sign(policy, &said.what)) })
+            .map(|said| Heard {
+                said,
+                sign: policy.is_some_and(|policy| is_sign(policy, &said.what)),
+                stuck: task::stuck(&said.what, policy),
+            })
             .collect();
         let lived = requests.iter().flat_map(|life| life.times());
         let to_ns = lived.chain(said.iter().map(|heard| heard.said.t)).max().unwrap_or(from_ns);
-        Scene { attempt, from_ns, to_ns, before, lanes: lanes(requests, policy), said }
+        let tasks = task::tasks(&said, policy);
+        let (lanes, actors) = lanes(requests, policy);
+        Scene { attempt, from_ns, to_ns, before, lanes, actors, tasks, said }
     }
 
     /// Where an event that ended a stand at `t` came from.
@@ -127,6 +140,11 @@ impl<'a> Scene<'a> {
         moments
     }
 
+    /// Where processes of the guest stood.
+    pub fn stuck(&self) -> impl Iterator<Item = &Stuck<'a>> {
+        self.said.iter().filter_map(|heard| heard.stuck.as_ref())
+    }
+
     /// Signs of the symptom that were seen, in words.
     pub fn signs(&self) -> Vec<String> {
         let signs = self.said.iter().filter(|heard| heard.sign);
@@ -150,11 +168,13 @@ pub fn words_of(what: &What) -> String {
     })
 }
 
-/// When what the policy is about begins: with the first request that is a point or has to stand; without such, with
-/// the attempt.
+/// When what the policy is about begins: with the first request that is a point or has to stand, or with a task of the
+/// guest that begins before; without such, with the attempt.
 fn begin(attempt: &Attempt) -> Nanos {
     let matters = |life: &&Life| life.point.is_some() || !life.stands.is_empty() || life.failed.is_some();
-    attempt.requests.iter().find(matters).map_or(attempt.began_ns, |life| life.arrived_ns)
+    let request = attempt.requests.iter().find(matters).map(|life| life.arrived_ns);
+    let task = attempt.said.iter().find(|said| task::is_edge(&said.what)).map(|said| said.t);
+    request.into_iter().chain(task).min().unwrap_or(attempt.began_ns)
 }
 
 fn step(life: &Life, name: &str) -> Option<Nanos> {
@@ -183,7 +203,11 @@ fn rule(life: &Life) -> Option<&str> {
     life.stands.iter().find_map(|stand| stand.rule.as_deref()).or(failed)
 }
 
-fn lanes<'a>(requests: Vec<&'a Life>, policy: Option<&'a Policy>) -> Vec<Group<'a>> {
+/// The lanes, and how many of them are of points that are called as a process whose waiting the case knows.
+fn lanes<'a>(requests: Vec<&'a Life>, policy: Option<&'a Policy>) -> (Vec<Group<'a>>, usize) {
+    let waits = policy.and_then(|policy| policy.case.as_ref()).map_or(&[][..], |case| &case.waits);
+    let acts =
+        |kind: Kind| matches!(kind, Kind::Point(name) if waits.iter().any(|wait| wait.process == name));
     let points = policy.iter().flat_map(|policy| &policy.points).map(|point| Kind::Point(&point.name));
     let mut lanes: Vec<Group> = points.map(|kind| Group { kind, requests: Vec::new() }).collect();
     for life in requests {
@@ -198,10 +222,11 @@ fn lanes<'a>(requests: Vec<&'a Life>, policy: Option<&'a Policy>) -> Vec<Group<'
         }
     }
     let rank = |kind: Kind| match kind {
-        Kind::Point(_) => 0,
-        Kind::Rule(_) => 1,
-        Kind::Other => 2,
+        Kind::Point(_) => u8::from(!acts(kind)),
+        Kind::Rule(_) => 2,
+        Kind::Other => 3,
     };
     lanes.sort_by_key(|lane| rank(lane.kind));
-    lanes
+    let actors = lanes.iter().filter(|lane| acts(lane.kind)).count();
+    (lanes, actors)
 }

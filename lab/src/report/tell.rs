@@ -3,7 +3,7 @@
 use super::cell::Cell;
 use super::scene::Scene;
 use super::stand::stood;
-use super::story::{Attempt, What};
+use super::story::Attempt;
 use super::words;
 use blkstay_engine::event::Gate;
 use blkstay_engine::journal::{Arm, Outcome};
@@ -97,10 +97,8 @@ pub fn facts(scene: &Scene) -> Vec<String> {
     if !told.contains(&scene.attempt.outcome) && !scene.attempt.why.is_empty() {
         facts.push(scene.attempt.why.clone());
     }
-    for (state, functions) in stuck(scene) {
-        let innermost: Vec<&str> = functions.iter().take(2).copied().collect();
-        let sleeps = if state == "D" || state == "S" { "sleeps" } else { "stands" };
-        facts.push(format!("meanwhile the guest {sleeps} ({state}) in {}", innermost.join(", called from ")));
+    for stuck in scene.stuck() {
+        facts.push(format!("meanwhile {} {}", stuck.process.unwrap_or("the guest"), stuck.words()));
     }
     let signs = scene.signs();
     match (&signs[..], scene.attempt.arm) {
@@ -160,18 +158,4 @@ fn held(scene: &Scene) -> Vec<String> {
         count => format!("{first}; {} more like it", count - 1),
     };
     told.into_iter().map(sentence).collect()
-}
-
-/// What the guest's script reported as `stuck`: the state of a task and the functions it is in, innermost first.
-pub fn stuck<'a>(scene: &Scene<'a>) -> Vec<(&'a str, Vec<&'a str>)> {
-    let stuck = scene.said.iter().filter_map(|heard| match &heard.said.what {
-        What::Report { name, value } if name == "stuck" => Some(value),
-        _ => None,
-    });
-    stuck
-        .filter_map(|value| {
-            let mut words = value.split_whitespace();
-            Some((words.next()?, words.collect()))
-        })
-        .collect()
 }

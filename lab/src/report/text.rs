@@ -2,9 +2,10 @@
 
 use super::cell::Cell;
 use super::input::by_case;
-use super::scene::{Kind, Scene, words_of};
+use super::scene::{Group, Kind, Scene, words_of};
 use super::stand::ended;
 use super::story::{Life, What};
+use super::task::{self, Task};
 use super::{tell, words};
 use crate::out::printable;
 use blkstay_engine::journal::Arm;
@@ -116,12 +117,46 @@ struct Row<'a> {
     other: Option<&'a Life>,
 }
 
-/// A scene from top to bottom: the time, a column for each point or rule (`|` on its way, `#` held), and what happens.
+/// What has a column of its own.
+enum Column<'s, 'a> {
+    Lane(&'s Group<'a>),
+    Task(&'s Task<'a>),
+}
+
+impl Column<'_, '_> {
+    /// What stands above it.
+    fn head(&self) -> String {
+        let name = match self {
+            Column::Task(task) => &task.name,
+            Column::Lane(Group { kind: Kind::Point(name) | Kind::Rule(name), .. }) => *name,
+            Column::Lane(_) => "",
+        };
+        printable(&words::short(name, 12))
+    }
+
+    /// How it stands at a time.
+    fn state(&self, t: Nanos) -> char {
+        match self {
+            Column::Lane(group) => state(&group.requests, t),
+            Column::Task(task) if task.from_ns <= t && task.to_ns.is_none_or(|to| to > t) => '|',
+            Column::Task(_) => ' ',
+        }
+    }
+}
+
+/// The columns, in the order of a drawing's lanes.
+fn columns<'s, 'a>(scene: &'s Scene<'a>) -> Vec<Column<'s, 'a>> {
+    let lanes = scene.lanes.iter().filter(|lane| lane.kind != Kind::Other).map(Column::Lane);
+    let (writers, others) = (lanes.clone().take(scene.actors), lanes.skip(scene.actors));
+    writers.chain(scene.tasks.iter().map(Column::Task)).chain(others).collect()
+}
+
+/// A scene from top to bottom: the time, a column for each point, task or rule (`|` on its way, `#` held), and what
+/// happens.
 pub fn timeline(scene: &Scene) -> String {
-    let columns: Vec<_> = scene.lanes.iter().filter(|lane| lane.kind != Kind::Other).collect();
     let mut rows = rows(scene);
     rows.sort_by_key(|row| (row.t, row.rank));
-    let heads: Vec<String> = columns.iter().map(|lane| head(lane.kind)).collect();
+    let heads: Vec<String> = columns(scene).iter().map(Column::head).collect();
     let mut out = format!("{:>11}  {}\n", "", heads.join(" "));
     let mut others: Vec<&Row> = Vec::new();
     for row in &rows {
@@ -136,14 +171,6 @@ pub fn timeline(scene: &Scene) -> String {
     out
 }
 
-/// What stands above a column.
-fn head(kind: Kind) -> String {
-    match kind {
-        Kind::Point(name) | Kind::Rule(name) => printable(&words::short(name, 12)),
-        Kind::Other => String::new(),
-    }
-}
-
 fn flush(out: &mut String, scene: &Scene, others: &mut Vec<&Row>) {
     let told = if others.len() > OTHERS_MAX { 0 } else { others.len() };
     others.iter().take(told).for_each(|row| line(out, scene, row));
@@ -155,14 +182,11 @@ fn flush(out: &mut String, scene: &Scene, others: &mut Vec<&Row>) {
 }
 
 fn line(out: &mut String, scene: &Scene, row: &Row) {
-    let columns = scene.lanes.iter().filter(|lane| lane.kind != Kind::Other);
-    let cells: Vec<String> = columns
-        .enumerate()
-        .map(|(index, lane)| {
-            let mark = if row.lane == Some(index) { row.mark } else { state(&lane.requests, row.t) };
-            format!("{mark:<width$}", width = head(lane.kind).chars().count())
-        })
-        .collect();
+    let cell = |(index, column): (usize, Column)| {
+        let mark = if row.lane == Some(index) { row.mark } else { column.state(row.t) };
+        format!("{mark:<width$}", width = column.head().chars().count())
+    };
+    let cells: Vec<String> = columns(scene).into_iter().enumerate().map(cell).collect();
     let since = words::time(row.t.saturating_sub(scene.from_ns));
     let text = format!("{since:>11}  {}  {}", cells.join(" "), printable(&row.text));
     let _ = writeln!(out, "{}", text.trim_end());
@@ -187,11 +211,11 @@ fn state(requests: &[&Life], t: Nanos) -> char {
 
 fn rows<'a>(scene: &Scene<'a>) -> Vec<Row<'a>> {
     let mut rows = Vec::new();
-    let columns = scene.lanes.iter().filter(|lane| lane.kind != Kind::Other);
-    for (index, group) in columns.enumerate() {
-        let name = head(group.kind);
-        for life in &group.requests {
-            live(&mut rows, index, &name, life);
+    for (index, column) in columns(scene).into_iter().enumerate() {
+        let name = column.head();
+        match column {
+            Column::Lane(group) => group.requests.iter().for_each(|life| live(&mut rows, index, &name, life)),
+            Column::Task(task) => work(&mut rows, index, &name, task),
         }
     }
     for life in scene.lanes.iter().filter(|lane| lane.kind == Kind::Other).flat_map(|lane| &lane.requests) {
@@ -207,7 +231,7 @@ fn rows<'a>(scene: &Scene<'a>) -> Vec<Row<'a>> {
             other: Some(life),
         });
     }
-    for heard in &scene.said {
+    for heard in scene.said.iter().filter(|heard| !task::is_edge(&heard.said.what)) {
         let who = match heard.said.what {
             What::Log(_) => "kernel: ",
             What::Report { .. } => "guest: ",
@@ -218,6 +242,17 @@ fn rows<'a>(scene: &Scene<'a>) -> Vec<Row<'a>> {
         rows.push(Row { t: heard.said.t, rank: 0, lane: None, mark: ' ', text, other: None });
     }
     rows
+}
+
+/// What is told of a task.
+fn work(rows: &mut Vec<Row>, index: usize, name: &str, task: &Task) {
+    let mut add = |t, rank, mark, text: String| {
+        rows.push(Row { t, rank, lane: Some(index), mark, text: format!("{name} {text}"), other: None });
+    };
+    add(task.from_ns, 0, '+', "begins".to_owned());
+    if let Some(t) = task.to_ns {
+        add(t, 5, '-', "ends".to_owned());
+    }
 }
 
 /// What is told of a request that matters.

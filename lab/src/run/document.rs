@@ -30,6 +30,19 @@ pub struct Document {
     /// One for each case on each kernel: the first case on every kernel, then the second.
     #[serde(rename = "kernels")]
     pub cells: Vec<Cell>,
+    /// What a table leaves out where it is not to be had.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A cell that was left out.
+#[derive(Clone, Debug, Serialize)]
+pub struct LeftOut {
+    /// Name of the case.
+    pub case: String,
+    /// As it was written in the table.
+    pub spec: String,
+    /// Why.
+    pub why: String,
 }
 
 /// A case that was run.
@@ -88,8 +101,29 @@ impl Document {
     /// The document of these cells.
     pub fn new(cases: &[Case], cells: Vec<Cell>) -> Document {
         let name = |case: &Case| CaseName { name: case.name.clone(), about: case.recipe.about.clone() };
-        let single = if let [case] = cases { Some(case.name.clone()) } else { None };
-        Document { case: single, cases: cases.iter().map(name).collect(), confidence: CONFIDENCE, cells }
+        let mut each: Vec<CaseName> = Vec::new();
+        for case in cases.iter().map(name) {
+            if !each.iter().any(|known| known.name == case.name) {
+                each.push(case);
+            }
+        }
+        let case = if let [case] = &each[..] { Some(case.name.clone()) } else { None };
+        Document { case, cases: each, confidence: CONFIDENCE, cells, left_out: Vec::new() }
+    }
+
+    /// Kernels that were left out, each with the reason and the cases, if not all of them.
+    pub fn absent(&self) -> Vec<String> {
+        let mut absent: Vec<(&str, &str, Vec<&str>)> = Vec::new();
+        for LeftOut { case, spec, why } in &self.left_out {
+            match absent.iter_mut().find(|(known, reason, _)| (*known, *reason) == (spec, why)) {
+                Some((.., cases)) => cases.push(case),
+                None => absent.push((spec, why, vec![case])),
+            }
+        }
+        let words = |(spec, why, cases): &(&str, &str, Vec<&str>)| {
+            format!("{spec} was left out ({}): {}", cases.join(", "), why)
+        };
+        absent.iter().map(words).collect()
     }
 }
 

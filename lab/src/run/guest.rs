@@ -8,6 +8,7 @@ use super::lab::Lab;
 use super::subject::Subject;
 use super::traffic::{self, Traffic};
 use super::{disk, initramfs, process, qemu};
+use crate::kernel::{Kernel, plain};
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -90,9 +91,10 @@ impl Guest {
         client.load(&case.policy.written).await?;
         lab.progress.say(&format!("booting {} ({accel})", kernel.release.as_deref().unwrap_or(&kernel.spec)));
         let mut command = process::tied(&program);
-        command.args(qemu::machine(accel, MEMORY_MB));
+        command.args(qemu::machine(accel, lab.cpus, MEMORY_MB));
         command.args(qemu::disk("disk", &sockets.disk, case.recipe.device)).args(qemu::port(&sockets.guest));
-        let qemu = qemu::boot(command, &kernel.image, directory.path())?;
+        let image = image(kernel, accel, lab).await?;
+        let qemu = qemu::boot(command, &image, directory.path())?;
         Ok(Guest { client, qemu, daemon, accel, directory, _sockets: sockets_at })
     }
 
@@ -130,4 +132,15 @@ impl Guest {
         }
         traffic::read(&self.directory.path().join("journal"), phases)
     }
+}
+
+/// What QEMU boots: under emulation the kernel without its wrapping, if it can be had.
+async fn image(kernel: &Kernel, accel: Accel, lab: &Lab) -> Result<PathBuf> {
+    let packed = kernel.image.clone();
+    if accel == Accel::Kvm {
+        return Ok(packed);
+    }
+    let cache = lab.cache.clone();
+    let unpack = move || -> Result<PathBuf> { Ok(plain::unpacked(&packed, &cache)?.unwrap_or(packed)) };
+    tokio::task::spawn_blocking(unpack).await.context("unpacking a kernel was cut short")?
 }

@@ -7,22 +7,27 @@ use anyhow::Result;
 use std::path::Path;
 use tokio::sync::OnceCell;
 
+/// Processors of a guest unless somebody says otherwise.
+pub const CPUS: u16 = 2;
+
 /// The lab.
 pub struct Lab {
     /// Where kernels are kept.
     pub cache: Cache,
     /// What the person is shown meanwhile.
     pub progress: Progress,
+    /// Processors of each guest.
+    pub cpus: u16,
     accel: OnceCell<Accel>,
 }
 
 impl Lab {
-    /// A lab in which nothing has been tried yet.
+    /// A lab in which nothing has been tried yet, for guests of two processors.
     ///
     /// # Errors
     /// There is no place for a cache.
     pub fn new() -> Result<Lab> {
-        Ok(Lab { cache: Cache::from_env()?, progress: Progress::new(), accel: OnceCell::new() })
+        Ok(Lab { cache: Cache::from_env()?, progress: Progress::new(), cpus: CPUS, accel: OnceCell::new() })
     }
 
     /// How guests are run; the first one's kernel is tried, and the others wait for what that shows.

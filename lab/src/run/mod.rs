@@ -1,6 +1,6 @@
 //! `blkstay run`: cases on kernels, from policy files to verdicts.
 //!
-//! [`plan`] says which cells there are: a case on a kernel each. [`pool`] takes from [`store`] those that are there, and
+//! [`table`] says what is wanted, and [`plan`] which cells there are: a case on a kernel each. [`pool`] takes from [`store`] those that are there, and
 //! runs the others: [`guest`] boots one guest on a disk of its own, [`experiment`] runs every attempt in it in the order
 //! of [`schedule`], [`judge`] says what each showed, [`arms`] and [`document`] count, [`expect`] compares, and
 //! [`format`] shows it.
@@ -28,6 +28,7 @@ pub(crate) mod rate;
 pub(crate) mod schedule;
 pub(crate) mod store;
 pub(crate) mod subject;
+mod table;
 mod traffic;
 
 pub(crate) use disk::find_program;
@@ -39,14 +40,16 @@ use crate::cli::Run;
 use crate::out;
 use anyhow::{Context, Result, anyhow, bail};
 use case::Case;
-use document::{Cell, Document};
+use document::{Cell, Document, LeftOut};
 use guest::Guest;
-use plan::Planned;
+use plan::{Planned, Product};
 use schedule::Times;
+use std::collections::HashSet;
 use std::process::ExitCode;
 use std::time::Instant;
 use store::Store;
 use subject::Subject;
+use table::Block;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Exit status after Ctrl-C, as shells have it.
@@ -82,20 +85,21 @@ pub(crate) fn interruptible(run: impl Future<Output = Result<ExitCode>>) -> Resu
 
 async fn run_cases(args: &Run) -> Result<ExitCode> {
     let settings = args.with.settings();
-    let cases = args.cases.iter().map(|case| Case::find(case, &settings)).collect::<Result<Vec<_>>>()?;
-    check(args, &cases)?;
+    let blocks = table::blocks(args)?;
+    let find = |block: &Block| block.cases.iter().map(|case| Case::find(case, &settings)).collect();
+    let cases = blocks.iter().map(find).collect::<Result<Vec<Vec<Case>>>>()?;
+    check(args, &blocks, &cases)?;
     let mut store = args.results.as_deref().map(Store::open).transpose()?;
-    let lab = Lab::new()?;
-    let planned = plan::plan(&cases, &args.kernels, args.keep.as_deref(), &lab).await?;
-    let times = Times { each: args.times, natural: args.natural };
-    let (cells, stored) = run_planned(&planned, times, jobs(args.jobs), &mut store, &lab).await;
+    let lab = Lab { cpus: args.cpus, ..Lab::new()? };
+    let (planned, left_out) = plan_all(args, &blocks, &cases, &lab).await?;
+    let (cells, stored) = run_planned(&planned, jobs(args.jobs), &mut store, &lab).await;
     lab.progress.finish();
     // What could not be run is told as what it is when it is all that there is to tell.
     if let Some(error) = cells.iter().all(|cell| cell.error.is_some()).then(|| cells.first()).flatten() {
         return Err(anyhow!("{}", error.error.as_deref().unwrap_or_default()));
     }
     let cells = cells.into_iter().map(|cell| cell.expecting(&args.expect)).collect();
-    let document = Document::new(&cases, cells);
+    let document = Document { left_out, ..Document::new(&cases.concat(), cells) };
     out::print(&args.format().write(&document)?)?;
     for path in &args.output {
         let text = Format::of_file(path).write(&document)?;
@@ -105,18 +109,46 @@ async fn run_cases(args: &Run) -> Result<ExitCode> {
     Ok(ExitCode::from(expect::status(&document.cells)))
 }
 
-/// What can be wrong is told before anything is booted.
-fn check(args: &Run, cases: &[Case]) -> Result<()> {
-    let names: Vec<String> = cases.iter().map(|case| case.name.clone()).collect();
-    if let Some(twice) = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
-        bail!("two cases are called `{}`: their results could not be told apart", twice.1);
+/// Every cell of every block, and what is left out of them.
+async fn plan_all<'c>(
+    args: &'c Run,
+    blocks: &'c [Block],
+    cases: &'c [Vec<Case>],
+    lab: &Lab,
+) -> Result<(Vec<Planned<'c>>, Vec<LeftOut>)> {
+    let several = cases.iter().map(Vec::len).sum::<usize>() > 1;
+    let (mut planned, mut taken) = (Vec::new(), HashSet::new());
+    for (block, cases) in blocks.iter().zip(cases) {
+        let times = Times { each: block.times, natural: args.natural };
+        let keep = args.keep.as_deref().map(|keep| (keep, several));
+        let kernels = block.kernels().collect();
+        planned.extend(plan::plan(Product { cases, kernels, times, keep }, &mut taken, lab).await?);
     }
-    expect::check(&args.expect, &names, &args.kernels)
+    let left_out = planned.iter().filter_map(Planned::left_out).collect();
+    planned.retain(|cell| cell.left_out().is_none());
+    Ok((planned, left_out))
 }
 
-/// As many guests as were asked for; else one for each processor, which emulation keeps busy.
+/// What can be wrong is told before anything is booted.
+fn check(args: &Run, blocks: &[Block], cases: &[Vec<Case>]) -> Result<()> {
+    for cases in cases {
+        let twice =
+            |(index, case): &(usize, &Case)| cases[..*index].iter().any(|other| other.name == case.name);
+        if let Some((_, case)) = cases.iter().enumerate().find(twice) {
+            bail!("two cases are called `{}`: their results could not be told apart", case.name);
+        }
+    }
+    let names: Vec<String> = cases.iter().flatten().map(|case| case.name.clone()).collect();
+    let specs: Vec<String> =
+        blocks.iter().flat_map(Block::kernels).map(|(spec, _)| spec.to_owned()).collect();
+    expect::check(&args.expect, &names, &specs)
+}
+
+/// As many guests as were asked for; else three for two processors: emulation keeps one busy, but for a guest whose hold
+/// waits for its watchdog.
 pub(crate) fn jobs(asked: Option<u16>) -> usize {
-    asked.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
+    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+    asked.map_or_else(|| (processors() * 3 / 2).max(1), usize::from)
 }
 
 /// Runs a case on one kernel, unless the store has it; one that is not to be had is lost.
@@ -130,12 +162,13 @@ pub(crate) async fn run_one(
     store: &mut Option<Store>,
     lab: &Lab,
 ) -> Result<Cell> {
-    let (cases, specs) = ([case.clone()], [spec.to_owned()]);
-    let planned = match plan::plan(&cases, &specs, None, lab).await {
+    let cases = [case.clone()];
+    let product = Product { cases: &cases, kernels: vec![(spec, false)], times, keep: None };
+    let planned = match plan::plan(product, &mut HashSet::new(), lab).await {
         Ok(planned) => planned,
         Err(error) => return Ok(Cell::broken(case, spec, None, times, format!("{error:#}"))),
     };
-    let (cells, stored) = run_planned(&planned, times, 1, store, lab).await;
+    let (cells, stored) = run_planned(&planned, 1, store, lab).await;
     stored?;
     cells.into_iter().next().context("one kernel has one result")
 }
@@ -143,30 +176,27 @@ pub(crate) async fn run_one(
 /// Runs what the store does not have.
 async fn run_planned(
     planned: &[Planned<'_>],
-    times: Times,
     jobs: usize,
     store: &mut Option<Store>,
     lab: &Lab,
 ) -> (Vec<Cell>, Result<()>) {
-    let keys: Vec<_> = planned.iter().map(|cell| cell.key(times)).collect();
+    let keys: Vec<_> = planned.iter().map(Planned::key).collect();
     let kept = |key: &Option<_>| {
         store.as_ref().zip(key.as_ref()).is_some_and(|(store, key)| store.find(key).is_some())
     };
-    let missing = keys.iter().filter(|key| !kept(key)).count() as u64;
-    lab.progress.count(missing * times.total());
+    let missing = planned.iter().zip(&keys).filter(|(_, key)| !kept(key));
+    lab.progress.count(missing.map(|(cell, _)| cell.times.total()).sum());
     let (cells, stored) =
-        pool::run(&keys, jobs, store, async |index| run_cell(&planned[index], times, lab).await).await;
+        pool::run(&keys, jobs, store, async |index| run_cell(&planned[index], lab).await).await;
     let spec = |(cell, planned): (Cell, &Planned)| Cell { spec: planned.spec.to_owned(), ..cell };
     (cells.into_iter().zip(planned).map(spec).collect(), stored)
 }
 
 /// Runs a case on a kernel; whatever goes wrong makes it lost, and is said.
-pub(crate) async fn run_cell(planned: &Planned<'_>, times: Times, lab: &Lab) -> Cell {
-    let started = Instant::now();
+pub(crate) async fn run_cell(planned: &Planned<'_>, lab: &Lab) -> Cell {
+    let (started, times) = (Instant::now(), planned.times);
     let ran = match &planned.subject {
-        Ok(subject) => {
-            run_guest(planned, subject, times, lab, started).await.map_err(|error| format!("{error:#}"))
-        }
+        Ok(subject) => run_guest(planned, subject, lab, started).await.map_err(|error| format!("{error:#}")),
         Err(error) => Err(error.clone()),
     };
     ran.unwrap_or_else(|error| {
@@ -175,14 +205,8 @@ pub(crate) async fn run_cell(planned: &Planned<'_>, times: Times, lab: &Lab) -> 
     })
 }
 
-async fn run_guest(
-    planned: &Planned<'_>,
-    subject: &Subject,
-    times: Times,
-    lab: &Lab,
-    started: Instant,
-) -> Result<Cell> {
-    let (case, keep) = (planned.case, planned.keep.as_deref());
+async fn run_guest(planned: &Planned<'_>, subject: &Subject, lab: &Lab, started: Instant) -> Result<Cell> {
+    let (case, keep, times) = (planned.case, planned.keep.as_deref(), planned.times);
     let guest = Guest::start(case, subject, lab, keep).await?;
     let accel = guest.accel();
     let run = experiment::run(guest, case, times, &lab.progress).await?;

@@ -9,9 +9,6 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::process::{Child, Command};
 
-/// Processors of a guest.
-const CPUS: u32 = 2;
-
 /// What the guest's kernel is told. It panics into a reboot, which ends QEMU.
 const COMMAND_LINE: &str =
     "console=ttyS0 quiet panic=-1 oops=panic mitigations=off audit=0 selinux=0 apparmor=0";
@@ -26,7 +23,7 @@ pub fn program() -> Result<PathBuf> {
 }
 
 /// The machine. Its memory is shared, as vhost-user needs it.
-pub fn machine(accel: Accel, memory_mb: u64) -> Vec<OsString> {
+pub fn machine(accel: Accel, cpus: u16, memory_mb: u64) -> Vec<OsString> {
     let cpu = match accel {
         Accel::Kvm => "host",
         Accel::Tcg => "max",
@@ -36,7 +33,7 @@ pub fn machine(accel: Accel, memory_mb: u64) -> Vec<OsString> {
     let arguments = [
         ["-machine", &machine],
         ["-cpu", cpu],
-        ["-smp", &CPUS.to_string()],
+        ["-smp", &cpus.to_string()],
         ["-m", &memory_mb.to_string()],
         ["-object", &memory],
         ["-display", "none"],

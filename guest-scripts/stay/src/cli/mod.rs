@@ -8,8 +8,9 @@ use crate::io::background::Job;
 use crate::io::direct::Transfer;
 use crate::io::load::Load;
 use blkstay_engine::control::Command;
+use std::ffi::OsString;
 use std::path::PathBuf;
-use verb::{HELP, VERBS, Verb};
+use verb::{HELP, REPORT_AS, VERBS, Verb};
 use words::Words;
 
 /// What the command line asks for.
@@ -30,6 +31,8 @@ pub enum Request {
     NextAttempt {
         /// The last one known.
         after: u64,
+        /// Status of the script of the attempt that ends before, if one does.
+        finish: Option<i32>,
     },
     /// Have the kernel's log recorded.
     KernelLog,
@@ -50,6 +53,8 @@ pub enum Request {
         transfer: Transfer,
         /// Flush the same open file afterwards.
         and_fsync: bool,
+        /// A guest event to emit when all that is done.
+        event: Option<String>,
     },
     /// Read or write in the background.
     Start {
@@ -77,6 +82,13 @@ pub enum Request {
     },
     /// Make a file one without extents.
     RemoveExtents(PathBuf),
+    /// Do this, and report what it would print under a name.
+    ReportAs {
+        /// The name.
+        name: String,
+        /// What to do.
+        request: Box<Request>,
+    },
     /// Write many times.
     Load(Load),
     /// Wait until a path exists.
@@ -106,14 +118,26 @@ pub enum Flushed {
     Descriptor(i32),
 }
 
-/// Reads the command line.
-pub fn read(mut parser: lexopt::Parser) -> Result<Request, Failure> {
+/// What stands between commands that one process does one after the other.
+const THEN: &str = "then";
+
+/// Reads the command line: commands with `then` between them. A mistake in one of them is one before any is done.
+pub fn read_all(words: impl IntoIterator<Item = OsString>) -> Result<Vec<Request>, Failure> {
+    let words: Vec<OsString> = words.into_iter().collect();
+    words.split(|word| word == THEN).map(|words| read(lexopt::Parser::from_args(words))).collect()
+}
+
+/// Reads a command.
+fn read(mut parser: lexopt::Parser) -> Result<Request, Failure> {
     let name = match parser.next().map_err(|error| Failure::Usage(error.to_string()))? {
         Some(lexopt::Arg::Long("help") | lexopt::Arg::Short('h')) => return Ok(Request::Help(help())),
         Some(lexopt::Arg::Value(name)) => name.to_string_lossy().into_owned(),
         Some(other) => return Err(Failure::Usage(other.unexpected().to_string())),
         None => return Err(Failure::Usage("no command; `stay --help` lists them".to_owned())),
     };
+    if name == REPORT_AS {
+        return report_as(parser);
+    }
     let verb = Verb::named(&name)
         .ok_or_else(|| Failure::Usage(format!("`{name}` is no command; `stay --help` lists them")))?;
     let about = |failure| match failure {
@@ -127,6 +151,24 @@ pub fn read(mut parser: lexopt::Parser) -> Result<Request, Failure> {
     let request = (verb.build)(&mut words).map_err(about)?;
     words.end().map_err(about)?;
     Ok(request)
+}
+
+/// `report-as NAME COMMAND…`
+fn report_as(mut parser: lexopt::Parser) -> Result<Request, Failure> {
+    let usage =
+        || Failure::Usage(format!("a name and a command are missing\nusage: stay {REPORT_AS} NAME COMMAND…"));
+    let name = match parser.next().map_err(|error| Failure::Usage(error.to_string()))? {
+        Some(lexopt::Arg::Long("help")) => {
+            return Ok(Request::Help(Verb::named(REPORT_AS).map_or_else(String::new, Verb::help)));
+        }
+        Some(lexopt::Arg::Value(name)) => name.to_string_lossy().into_owned(),
+        _ => return Err(usage()),
+    };
+    let words: Vec<OsString> = parser.raw_args().map_err(|_| usage())?.collect();
+    if words.is_empty() {
+        return Err(usage());
+    }
+    Ok(Request::ReportAs { name, request: Box::new(read(lexopt::Parser::from_args(words))?) })
 }
 
 /// The text of `stay --help`.
@@ -179,6 +221,16 @@ mod tests {
     }
 
     #[test]
+    fn commands_follow_each_other_and_a_mistake_in_one_is_one_of_all() {
+        let all = |line: &str| super::read_all(line.split_whitespace().map(Into::into));
+        let both = all("emit go then report-as a reap A").map_err(|failure| failure.to_string());
+        let reaped = Request::ReportAs { name: "a".into(), request: Box::new(Request::Reap("A".into())) };
+        let emitted = Request::Call(vec![Command::Emit { event: "go".into(), detail: None }]);
+        assert_eq!(both, Ok(vec![emitted, reaped]));
+        assert!(all("emit go then frob").is_err() && all("emit go then").is_err());
+    }
+
+    #[test]
     fn several_reports_are_one_command_line() {
         let report = |name: &str, value: &str| Command::Report { name: name.into(), value: value.into() };
         assert_eq!(request("report a 1 b 2"), Ok(Request::Call(vec![report("a", "1"), report("b", "2")])));
@@ -188,7 +240,7 @@ mod tests {
     #[test]
     fn a_transfer_is_waited_for_unless_it_has_a_name() {
         let write = transfer(Direction::Write);
-        let waited = Request::Transfer { transfer: write.clone(), and_fsync: true };
+        let waited = Request::Transfer { transfer: write.clone(), and_fsync: true, event: None };
         assert_eq!(request("write --fsync f 8k 4k"), Ok(waited));
         let job = Job { name: "A".into(), until: Return::AtOnce, event: Some("x".into()) };
         let started = Request::Start { transfer: write, job };
@@ -199,7 +251,7 @@ mod tests {
     fn contradictions_are_refused() {
         for (line, why) in [
             ("write --async f 0 4k", "needs a --name"),
-            ("write --name A f 0 4k", "are for --async and --background"),
+            ("write --name A f 0 4k", "--name is for --async and --background"),
             ("write --name A --async --background f 0 4k", "either --async or --background"),
             ("write --name A --async --fsync f 0 4k", "--fsync is for I/O that is waited for"),
             ("read --create f 0 4k", "--fill and --create are for writing"),

@@ -13,11 +13,15 @@ use blkstay_engine::control::{Command, ExprText};
 pub const HELP: &str = "\
 The guest's side of blkstay: events, places and direct I/O for scripts.
 
-Exit status: 0 done; 1 failed, refused, or the I/O had an error; 2 wrong usage; 3 no agent, or it went away.
+`stay A then B` does one after the other in one process, which under emulation saves some 10 ms, and stops at the first
+that fails. Exit status: 0 done; 1 failed, refused, or the I/O had an error; 2 wrong usage; 3 no agent, or it went away.
 Sizes and offsets are in bytes, or with a suffix: 4k, 1M, 2G. STAY_SOCKET moves the agent's socket from
 /run/stay.sock, STAY_DIR the sockets of background I/O from /run/stay.
 
 ";
+
+/// The command that has another one in it.
+pub const REPORT_AS: &str = "report-as";
 
 /// One command.
 pub struct Verb {
@@ -77,10 +81,14 @@ pub const VERBS: &[Verb] = &[
     },
     Verb {
         name: "next-attempt",
-        usage: "[--after N]",
-        about: "Wait until an attempt above N (0) has begun; print its number and arm: `7 forced`.",
-        options: &[HELP_FLAG, Opt::Value("after")],
-        build: |words| Ok(Request::NextAttempt { after: words.number("after")?.unwrap_or(0) }),
+        usage: "[--after N] [--finish STATUS]",
+        about: "Wait until an attempt above N (0) has begun; print its number and arm: `7 forced`. With --finish, record \
+                the kernel's log and say that the script of this attempt has ended before that.",
+        options: &[HELP_FLAG, Opt::Value("after"), Opt::Value("finish")],
+        build: |words| {
+            let after = words.number("after")?.unwrap_or(0);
+            Ok(Request::NextAttempt { after, finish: words.number("finish")? })
+        },
     },
     Verb {
         name: "emit",
@@ -102,6 +110,13 @@ pub const VERBS: &[Verb] = &[
         about: "Record observations, by which the signs of a case are judged.",
         options: &[HELP_FLAG],
         build: report,
+    },
+    Verb {
+        name: REPORT_AS,
+        usage: "NAME COMMAND…",
+        about: "Do what the command says, and report as NAME what it would print; a bad result of I/O is no failure then.",
+        options: &[HELP_FLAG],
+        build: |_| Err(Failure::Usage("a command is missing".to_owned())),
     },
     Verb {
         name: "kernel-log",
@@ -134,16 +149,16 @@ pub const VERBS: &[Verb] = &[
     },
     Verb {
         name: "write",
-        usage: "[--name A --async|--background [--emit EVENT]] [--fill TEXT] [--create] [--buffered] [--fsync] FILE OFFSET LEN",
+        usage: "[--name A --async|--background] [--emit EVENT] [--fill TEXT] [--create] [--buffered] [--fsync] FILE OFFSET LEN",
         about: "Write with O_DIRECT and print `ok N`, `short N` or `error EIO`; with --fsync, flush the same open file and \
                 print that on a second line. --async returns when it has been submitted, --background at once; both leave \
-                the result for `stay reap A`, and emit EVENT when it has come.",
+                the result for `stay reap A`. EVENT is emitted when the result has come, of both if there are two.",
         options: TRANSFER_OPTIONS,
         build: |words| transfer(words, Direction::Write),
     },
     Verb {
         name: "read",
-        usage: "[--name A --async|--background [--emit EVENT]] [--buffered] FILE OFFSET LEN",
+        usage: "[--name A --async|--background] [--emit EVENT] [--buffered] FILE OFFSET LEN",
         about: "Read with O_DIRECT; everything else as for `write`.",
         options: TRANSFER_OPTIONS,
         build: |words| transfer(words, Direction::Read),
@@ -287,10 +302,11 @@ fn load(words: &mut Words) -> Result<Request, Failure> {
 }
 
 fn transfer(words: &mut Words, direction: Direction) -> Result<Request, Failure> {
-    let job = job(words)?;
+    let event = words.option("emit")?;
+    let job = job(words, &event)?;
     let transfer = range(words, direction)?;
     match (job, words.flag("fsync")) {
-        (None, and_fsync) => Ok(Request::Transfer { transfer, and_fsync }),
+        (None, and_fsync) => Ok(Request::Transfer { transfer, and_fsync, event }),
         (Some(job), false) => Ok(Request::Start { transfer, job }),
         (Some(_), true) => Err(Failure::Usage("--fsync is for I/O that is waited for".to_owned())),
     }
@@ -318,8 +334,8 @@ fn range(words: &mut Words, direction: Direction) -> Result<Transfer, Failure> {
     Ok(transfer)
 }
 
-fn job(words: &mut Words) -> Result<Option<Job>, Failure> {
-    let (name, event) = (words.option("name")?, words.option("emit")?);
+fn job(words: &mut Words, event: &Option<String>) -> Result<Option<Job>, Failure> {
+    let name = words.option("name")?;
     let until = match (words.flag("async"), words.flag("background")) {
         (true, false) => Some(Return::AfterSubmission),
         (false, true) => Some(Return::AtOnce),
@@ -327,10 +343,10 @@ fn job(words: &mut Words) -> Result<Option<Job>, Failure> {
         (true, true) => return Err(Failure::Usage("it is either --async or --background".to_owned())),
     };
     match (until, name) {
-        (Some(until), Some(name)) => Ok(Some(Job { name, until, event })),
+        (Some(until), Some(name)) => Ok(Some(Job { name, until, event: event.clone() })),
         (Some(_), None) => Err(Failure::Usage("background I/O needs a --name to be reaped by".to_owned())),
-        (None, None) if event.is_none() => Ok(None),
-        (None, _) => Err(Failure::Usage("--name and --emit are for --async and --background".to_owned())),
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(Failure::Usage("--name is for --async and --background".to_owned())),
     }
 }
 

@@ -133,7 +133,8 @@ fn perform(transfer: &mut Prepared, submitted: PipeWriter) -> Outcome {
     context.wait()
 }
 
-fn emit(event: String) -> Result<(), Failure> {
+/// Makes a guest event happen.
+pub fn emit(event: String) -> Result<(), Failure> {
     Client::connect()?.call(Command::Emit { event, detail: None }).map(drop)
 }
 

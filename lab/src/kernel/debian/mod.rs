@@ -82,6 +82,21 @@ pub fn debian_sources(codename: &str) -> Result<String> {
     Ok(sources::Sources::of_this_machine()?.of_release(codename, &apt::keyring_of_this_machine()?))
 }
 
+/// Asks whether there are headers of the build that `query` asks for, before that is fetched. One that is in the
+/// cache needs no asking: what it lacks is told soon enough.
+///
+/// # Errors
+/// There is no such build, or there are no headers of it.
+pub fn ask_for_headers(query: &Query, cache: &Cache, progress: &dyn Fn(&str)) -> Result<()> {
+    if Answers::load(cache).recent(query, now_s(), cache).is_some() {
+        return Ok(());
+    }
+    let _lock = cache.lock("kernels", progress)?;
+    let mut archive = Archive::open(cache, progress)?;
+    let image = archive.choose(query)?.image;
+    source::ask(&image.name, &image.version, cache, &archive.apt)
+}
+
 fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

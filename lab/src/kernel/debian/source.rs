@@ -36,13 +36,7 @@ pub struct Source {
 /// # Errors
 /// Debian's suites do not have them (any more), or they cannot be fetched.
 pub fn source(image: &str, version: &str, cache: &Cache, progress: &dyn Fn(&str)) -> Result<Source> {
-    let Some(parsed) = ImageName::parse(image).filter(|name| name.flavour == Flavour::Generic) else {
-        bail!("{image} is not of the generic flavour, in which filesystems are modules");
-    };
-    let release = parsed.release();
-    let name = format!("{release}_{}", version.replace(':', "%"));
-    let root = cache.path(&format!("sources/{name}"));
-    let source = Source { name, root, release, version: version.to_owned(), cache: cache.clone() };
+    let source = Source::of(image, version, cache)?;
     if !source.root.is_dir() {
         let _lock = cache.lock("kernels", progress)?;
         if !source.root.is_dir() {
@@ -52,7 +46,25 @@ pub fn source(image: &str, version: &str, cache: &Cache, progress: &dyn Fn(&str)
     Ok(source)
 }
 
+/// Asks whether there are headers of the build with this image package, without fetching them.
+///
+/// # Errors
+/// There are none; the message says of which builds there are.
+pub fn ask(image: &str, version: &str, cache: &Cache, apt: &Apt) -> Result<()> {
+    Source::of(image, version, cache)?.header_packages(apt).map(drop)
+}
+
 impl Source {
+    fn of(image: &str, version: &str, cache: &Cache) -> Result<Source> {
+        let Some(parsed) = ImageName::parse(image).filter(|name| name.flavour == Flavour::Generic) else {
+            bail!("{image} is not of the generic flavour, in which filesystems are modules");
+        };
+        let release = parsed.release();
+        let name = format!("{release}_{}", version.replace(':', "%"));
+        let root = cache.path(&format!("sources/{name}"));
+        Ok(Source { name, root, release, version: version.to_owned(), cache: cache.clone() })
+    }
+
     /// The directory that modules are built against.
     pub fn headers(&self) -> PathBuf {
         self.root.join(format!("usr/src/linux-headers-{}", self.release))
@@ -125,7 +137,8 @@ impl Source {
         let headers = format!("linux-headers-{}", self.release);
         let Some(depends) = apt.depends(&headers, &self.version)? else {
             bail!(
-                "Debian's suites have no headers of {} (any more), so no variant can be made of it; of generic kernels they have headers of {}",
+                "Debian's suites have no headers of {} (any more), so no variant can be made of it. They have headers of {}: take one of \
+                 these (`@debian:VERSION`), or build a kernel with the change yourself and give its tree as `--kernel`",
                 self.name,
                 apt.with_headers()?.join(", ")
             );

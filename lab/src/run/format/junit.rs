@@ -1,6 +1,6 @@
 //! The result of a run for continuous integration: a test suite for each case, a test case for each kernel.
 
-use super::super::document::{Cell, Document};
+use super::super::document::{Cell, Document, LeftOut};
 use super::{control, either, forced, natural, remarks, signs};
 use anyhow::{Context, Result};
 use blkstay_engine::journal::Outcome;
@@ -19,9 +19,19 @@ pub fn write(document: &Document) -> Result<String> {
         suite.add_property(("about", case.about.as_str()));
         let cells = document.cells.iter().filter(|cell| cell.case == case.name);
         suite.add_test_cases(cells.map(test_case));
+        let absent = document.left_out.iter().filter(|absent| absent.case == case.name);
+        suite.add_test_cases(absent.map(skipped));
         report.add_test_suite(suite);
     }
     report.to_string().context("the report could not be written")
+}
+
+fn skipped(absent: &LeftOut) -> TestCase {
+    let mut status = TestCaseStatus::skipped();
+    status.set_message(format!("left out: {}", absent.why));
+    let mut test = TestCase::new(absent.spec.as_str(), status);
+    test.set_classname(absent.case.as_str());
+    test
 }
 
 fn test_case(cell: &Cell) -> TestCase {
@@ -84,15 +94,14 @@ mod tests {
         let xml = Xml::parse(&text).expect("XML");
         let root = xml.root_element();
         let counts = ["tests", "failures", "errors"].map(|name| root.attribute(name).expect("a count"));
-        assert_eq!((root.tag_name().name(), counts), ("testsuites", ["4", "1", "1"]));
+        assert_eq!((root.tag_name().name(), counts), ("testsuites", ["5", "1", "1"]));
         let suites = children(root, "testsuite");
         assert_eq!(
             suites.iter().map(|suite| suite.attribute("name")).collect::<Vec<_>>(),
             [Some("a"), Some("b")]
         );
-        for suite in &suites {
-            assert_eq!(children(*suite, "testcase").len(), 2);
-        }
+        // What is left out is skipped.
+        assert_eq!([0, 1].map(|index: usize| children(suites[index], "testcase").len()), [2, 3]);
         assert_eq!(suites[1].attribute("errors"), Some("1"));
     }
 

@@ -2,13 +2,14 @@
 
 use super::super::document::{Cell, Document};
 use super::super::rate::CONFIDENCE;
+use super::matrix::Matrix;
 use super::{control, forced, natural, remarks, signs, verdict};
 use std::fmt::Write;
 
 /// Writes a table, and below it what is remarked.
 pub fn write(document: &Document) -> String {
-    let mut out =
-        String::from("| case | kernel | verdict | forced | control | by chance | signs when forced |\n");
+    let mut out = Matrix::of(document).as_ref().map(at_a_glance).unwrap_or_default();
+    out += "| case | kernel | verdict | forced | control | by chance | signs when forced |\n";
     out += "|---|---|---|---|---|---|---|\n";
     for cell in &document.cells {
         let _ = writeln!(out, "| {} |", row(cell).map(|text| escape(&text)).join(" | "));
@@ -22,7 +23,22 @@ pub fn write(document: &Document) -> String {
             first = "";
         }
     }
+    for absent in document.absent() {
+        let _ = writeln!(out, "{first}- {}", escape(&absent));
+        first = "";
+    }
     out
+}
+
+/// The verdicts, and an empty line.
+fn at_a_glance(Matrix { header, rows }: &Matrix) -> String {
+    let line = |cells: &[String]| {
+        let cells: Vec<String> = cells.iter().map(|text| escape(text)).collect();
+        format!("| {} |\n", cells.join(" | "))
+    };
+    let rule = "|---".repeat(header.len()) + "|\n";
+    let rows: String = rows.iter().map(|row| line(row)).collect();
+    format!("{}{rule}{rows}\n", line(header))
 }
 
 fn row(cell: &Cell) -> [String; 7] {
@@ -58,7 +74,12 @@ mod tests {
     #[test]
     fn every_cell_is_a_row_of_seven_and_nothing_breaks_out_of_it() {
         let text = write(&document());
-        let rows: Vec<&str> = text.lines().take_while(|line| line.starts_with('|')).collect();
+        let from = text.find("| case |").expect("the table of cells");
+        let rows: Vec<&str> = text[from..].lines().take_while(|line| line.starts_with('|')).collect();
+        assert!(
+            text.starts_with("| kernel | a | b |\n|---|---|---|\n| 6.12-amd64 | open | missed |\n"),
+            "{text}"
+        );
         assert_eq!(rows.len(), 2 + 4, "{text}");
         for row in &rows {
             assert_eq!(row.replace("\\|", "").matches('|').count(), 8, "{row}");

@@ -3,6 +3,7 @@
 mod csv;
 mod junit;
 mod markdown;
+mod matrix;
 mod table;
 
 pub(crate) use markdown::escape;
@@ -143,7 +144,7 @@ fn remarks(cell: &Cell) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::super::document::tests::cell;
-    use super::super::document::{CaseName, Document};
+    use super::super::document::{CaseName, Document, LeftOut};
     use super::super::rate::CONFIDENCE;
     use super::*;
 
@@ -163,7 +164,17 @@ mod tests {
             cell("b", "debian:6.12", Outcome::Missed),
             lost,
         ];
-        Document { case: None, cases: vec![name("a"), name("b")], confidence: CONFIDENCE, cells }
+        Document {
+            case: None,
+            cases: vec![name("a"), name("b")],
+            confidence: CONFIDENCE,
+            cells,
+            left_out: vec![LeftOut {
+                case: "b".into(),
+                spec: "variant:fix".into(),
+                why: "no headers".into(),
+            }],
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::super::document::{Cell as Result, Document};
 use super::super::rate::CONFIDENCE;
 use super::super::traffic::Phase;
+use super::matrix::Matrix;
 use super::{control, forced, natural, remarks, signs, verdict};
 use blkstay_engine::journal::Outcome;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
@@ -23,6 +24,12 @@ pub fn draw(document: &Document) -> String {
         let _ = writeln!(out, "{}: {}", case.name, case.about);
     }
     let _ = writeln!(out, "{table}");
+    if let Some(Matrix { header, rows }) = Matrix::of(document) {
+        let mut glance = Table::new();
+        glance.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+        glance.set_header(header).add_rows(rows);
+        let _ = writeln!(out, "{glance}");
+    }
     for verdict in [Outcome::Open, Outcome::Closed, Outcome::Survived, Outcome::Missed, Outcome::Lost] {
         if document.cells.iter().any(|result| result.verdict == verdict) {
             let _ = writeln!(out, "{verdict}: {}", meaning(verdict));
@@ -31,6 +38,7 @@ pub fn draw(document: &Document) -> String {
     let _ =
         writeln!(out, "in brackets: bounds of the rate, {:.0} % sure (Clopper-Pearson)", CONFIDENCE * 100.0);
     out += &remarked(document);
+    document.absent().iter().for_each(|absent| out += &format!("{absent}\n"));
     for result in &document.cells {
         for (arm, phases) in &result.traffic {
             let _ = writeln!(out, "{} on {}, {arm} arm: medians of each phase", result.case, result.title());
