@@ -127,8 +127,6 @@ fn a_large_folio_is_needed_where_nothing_else_is_shared() {
 #[test]
 fn a_file_that_loses_its_extents_under_a_direct_write_opens_the_same_window() {
     assert_all(&policy("ext4-dio-migrated"), &[], "open");
-    let lost = ["--set", "shape=no-extents", "--set", "features=^64bit"];
-    assert_all(&policy("ext4-dio-tags"), &lost, "open");
 }
 
 #[test]

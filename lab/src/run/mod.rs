@@ -90,7 +90,8 @@ async fn run_cases(args: &Run) -> Result<ExitCode> {
     let cases = blocks.iter().map(find).collect::<Result<Vec<Vec<Case>>>>()?;
     check(args, &blocks, &cases)?;
     let mut store = args.results.as_deref().map(Store::open).transpose()?;
-    let lab = Lab { cpus: args.cpus, ..Lab::new()? };
+    let mut lab = Lab::new()?;
+    lab.cpus = args.cpus;
     let (planned, left_out) = plan_all(args, &blocks, &cases, &lab).await?;
     let (cells, stored) = run_planned(&planned, jobs(args.jobs), &mut store, &lab).await;
     lab.progress.finish();
