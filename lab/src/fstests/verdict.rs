@@ -163,6 +163,7 @@ mod tests {
     use super::*;
     use blkstay_engine::policy::Settings;
     use blkstay_engine::report::{Expired, PointReport, RuleReport};
+    use blkstay_engine::request::RequestId;
     use std::collections::BTreeMap;
 
     fn policy(text: &str) -> Policy {
@@ -211,12 +212,13 @@ mod tests {
         let policies = [None, Some(policy(POINTS))];
         let mut scratch = report("none");
         let reached = |request| PointReport { request, requests: u64::from(request.is_some()) };
-        scratch.points = [("W".to_owned(), reached(Some(1))), ("F".to_owned(), reached(None))].into();
+        scratch.points =
+            [("W".to_owned(), reached(Some(RequestId(1)))), ("F".to_owned(), reached(None))].into();
         let of =
             |scratch: &AttemptReport| judged(&policies, Arm::Forced, &[report("passed"), scratch.clone()]);
         let words = "passed, but the policy did not do its part: on scratch never reached: F";
         assert_eq!(of(&scratch), (Outcome::Missed, words.to_owned()));
-        scratch.points.insert("F".to_owned(), reached(Some(2)));
+        scratch.points.insert("F".to_owned(), reached(Some(RequestId(2))));
         assert_eq!(of(&scratch), (Outcome::Survived, "passed; the policy acted on scratch".to_owned()));
         scratch.expired =
             Some(Expired { gate: "W.complete".to_owned(), until: "F.arrived".to_owned(), unheard: false });
