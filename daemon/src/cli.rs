@@ -1,7 +1,7 @@
 //! The command line of `blkstayd`.
 
-use crate::crew::Polling;
 use crate::device::{Model, QUEUES_MAX, SERIAL_BYTES_MAX};
+use crate::patience::Polling;
 use crate::timer;
 use blkstay_drives::{Aio, End, ImageSpec, Overlay, Spec, parse_size};
 use blkstay_engine::policy::Settings;

@@ -2,8 +2,8 @@
 
 use crate::core::Core;
 use crate::passage::Passage;
+use crate::patience::{Patience, Polling, WaitsFor};
 use crate::ring::Ring;
-use blkstay_engine::request::Nanos;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,15 +21,6 @@ const TURNS_A_CLOCK: u32 = 4;
 
 /// How long workers that are to end may take: a watchdog.
 const END_LIMIT: Duration = Duration::from_secs(10);
-
-/// How long a worker looks for work before it sleeps.
-#[derive(Clone, Copy, Debug)]
-pub enum Polling {
-    /// For ever.
-    Always,
-    /// At most so many nanoseconds; less if that was in vain lately.
-    UpTo(Nanos),
-}
 
 /// The workers of one guest.
 pub struct Crew {
@@ -159,7 +150,7 @@ impl Crew {
                 break;
             }
             let now = core.now();
-            let waits_for = if passage.is_empty() { WaitsFor::Guest } else { WaitsFor::Drive };
+            let waits_for = WaitsFor::when(passage.in_flight());
             let is_due_soon = keeping.as_ref().is_some_and(|keeping| keeping.is_near(now));
             if is_due_soon || patience.has_some(now, waits_for) {
                 continue;
@@ -169,7 +160,7 @@ impl Crew {
                 Some(keeping) => keeping.leave_to_thread(now, sleep),
                 None => sleep(),
             }
-            patience.slept(core.now().saturating_sub(now), waits_for);
+            patience.slept(core.now(), waits_for);
         }
         core.drive().notify(lane, true);
     }
@@ -209,100 +200,4 @@ fn sleep(core: &Core, post: &Post, lane: usize, passage: &mut Passage) {
         }
     }
     core.drive().notify(lane, false);
-}
-
-/// What a worker waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum WaitsFor {
-    /// A guest's next request alone.
-    Guest,
-    /// The drive's answer, too.
-    Drive,
-}
-
-/// Whether it pays to look again before sleeping: a wake-up takes longer than many a request. A guest and a drive take
-/// different times, so each has a window of its own: a slow drive is no reason not to look for what a quick guest does
-/// with its answer.
-struct Patience {
-    polling: Polling,
-    windows: [Nanos; 2],
-    idle_since: Option<Nanos>,
-}
-
-/// The shortest time that is worth it, in nanoseconds.
-const WINDOW_MIN: Nanos = 4_000;
-
-/// What a wake-up takes by itself, in nanoseconds: as measured across the CPUs of a virtual machine.
-const WAKE_UP: Nanos = 50_000;
-
-impl Patience {
-    fn new(polling: Polling) -> Patience {
-        Patience { polling, windows: [0; 2], idle_since: None }
-    }
-
-    fn worked(&mut self) {
-        self.idle_since = None;
-    }
-
-    fn has_some(&mut self, now: Nanos, waits_for: WaitsFor) -> bool {
-        let window = self.windows[waits_for as usize];
-        match self.polling {
-            Polling::Always => true,
-            Polling::UpTo(_) => now - *self.idle_since.get_or_insert(now) < window,
-        }
-    }
-
-    /// A sleep that was no longer than the longest window, and a wake-up, would have been saved by a longer one; a
-    /// longer sleep says that the window was in vain.
-    fn slept(&mut self, for_ns: Nanos, waits_for: WaitsFor) {
-        self.idle_since = None;
-        let window = &mut self.windows[waits_for as usize];
-        if let Polling::UpTo(longest) = self.polling {
-            *window = match for_ns <= longest + WAKE_UP {
-                true => (*window * 2).clamp(WINDOW_MIN.min(longest), longest),
-                false => 0,
-            };
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::WaitsFor::{Drive, Guest};
-    use super::*;
-
-    #[test]
-    fn patience_grows_with_short_sleeps_and_ends_with_a_long_one() {
-        let mut patience = Patience::new(Polling::UpTo(32_000));
-        assert!(!patience.has_some(0, Guest));
-        patience.slept(10_000, Guest);
-        assert!(patience.has_some(100, Guest));
-        assert!(patience.has_some(4_099, Guest) && !patience.has_some(4_100, Guest));
-        for _ in 0..10 {
-            patience.slept(82_000, Guest);
-        }
-        assert!(patience.has_some(0, Guest));
-        assert!(patience.has_some(31_999, Guest) && !patience.has_some(32_000, Guest));
-        patience.worked();
-        assert!(patience.has_some(40_000, Guest), "it begins anew with work");
-        patience.slept(82_001, Guest);
-        assert!(!patience.has_some(50_000, Guest));
-    }
-
-    #[test]
-    fn a_slow_drive_does_not_end_the_patience_with_a_quick_guest() {
-        let mut patience = Patience::new(Polling::UpTo(32_000));
-        patience.slept(10_000, Guest);
-        patience.slept(100_000, Drive);
-        assert!(patience.has_some(0, Guest));
-        patience.worked();
-        assert!(!patience.has_some(0, Drive));
-    }
-
-    #[test]
-    fn who_never_polls_sleeps_at_once() {
-        let mut patience = Patience::new(Polling::UpTo(0));
-        patience.slept(0, Guest);
-        assert!(!patience.has_some(5, Guest));
-    }
 }

@@ -56,9 +56,14 @@ impl Passage {
         &self.rings
     }
 
-    /// Whether nothing is on its way here.
+    /// How many requests are on their way here.
+    pub fn in_flight(&self) -> usize {
+        self.core.passed().in_flight(self.lane)
+    }
+
+    /// Whether none is.
     pub fn is_empty(&self) -> bool {
-        self.core.passed().in_flight(self.lane) == 0
+        self.in_flight() == 0
     }
 
     /// Takes what is in the rings and collects what the drive has finished; says whether there was anything.
