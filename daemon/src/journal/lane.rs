@@ -100,10 +100,9 @@ impl Lane {
     #[inline]
     fn end_run(&mut self) {
         if self.run.is_open() {
-            let mut run = std::mem::take(&mut self.run);
-            self.put(run.frame());
-            run.clear();
-            self.run = run;
+            let stored = store(&mut self.open, self.run.frame());
+            self.run.clear();
+            self.note(stored);
         }
     }
 
@@ -133,13 +132,15 @@ impl Lane {
 
     #[inline]
     fn put(&mut self, frame: &[u64]) {
-        let Some((stream, room)) = &mut self.open else { return };
-        if stream.at + frame.len() > stream.limit
-            && let Err(errno) = stream.make_room(frame.len(), room)
-        {
-            return self.fail(Failure::Errno(errno));
+        let stored = store(&mut self.open, frame);
+        self.note(stored);
+    }
+
+    #[inline]
+    fn note(&mut self, stored: Result<(), Errno>) {
+        if let Err(errno) = stored {
+            self.fail(Failure::Errno(errno));
         }
-        stream.store(frame);
     }
 
     /// What follows would leave a gap, so nothing does.
@@ -148,6 +149,17 @@ impl Lane {
         self.open = None;
         self.failed = Some(failure);
     }
+}
+
+/// Stores a frame in a stream, if there is one.
+#[inline]
+fn store(open: &mut Option<(Stream, Arc<Room>)>, frame: &[u64]) -> Result<(), Errno> {
+    let Some((stream, room)) = open else { return Ok(()) };
+    if stream.at + frame.len() > stream.limit {
+        stream.make_room(frame.len(), room)?;
+    }
+    stream.store(frame);
+    Ok(())
 }
 
 impl Drop for Lane {

@@ -19,13 +19,21 @@ const LENGTH_BITS: u32 = 16;
 const OP_BITS: u32 = 4;
 
 /// Records that are to become one frame.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Run {
-    /// The frame, whose head is missing; empty if there is none.
-    words: Vec<u64>,
+    /// The frame, whose head is missing.
+    words: [u64; WORDS_MAX],
+    /// How many there are; 0 if there is no frame.
+    length: usize,
     kind: u8,
     /// The number that goes on with it.
     next: u64,
+}
+
+impl Default for Run {
+    fn default() -> Run {
+        Run { words: [0; WORDS_MAX], length: 0, kind: 0, next: 0 }
+    }
 }
 
 impl Run {
@@ -38,20 +46,14 @@ impl Run {
             return false;
         };
         let queue = u64::from(queue);
-        if self.words.is_empty() {
-            self.kind = kind::PASSED_ARRIVED;
-            self.words.extend([0, t, id, queue]);
-        } else if self.kind != kind::PASSED_ARRIVED
-            || self.words.get(1) != Some(&t)
-            || self.words.get(3) != Some(&queue)
-            || self.next != id
-            || self.words.len() == WORDS_MAX
-        {
+        if self.length == 0 {
+            self.begin(kind::PASSED_ARRIVED, t);
+            let _ = self.push(id) && self.push(queue);
+        } else if !self.is(kind::PASSED_ARRIVED, t) || self.words[3] != queue || self.next != id {
             return false;
         }
-        self.words.push(word);
         self.next = id.wrapping_add(1);
-        true
+        self.push(word)
     }
 
     /// Adds a request that completed well, if its time is this run's, or begins one.
@@ -60,41 +62,62 @@ impl Run {
         if id >> 56 != 0 {
             return false;
         }
-        if self.words.is_empty() {
-            self.kind = kind::PASSED_COMPLETED;
-            self.words.extend([0, t, id << 8]);
-        } else if self.kind != kind::PASSED_COMPLETED || self.words.get(1) != Some(&t) {
+        if self.length == 0 {
+            self.begin(kind::PASSED_COMPLETED, t);
+        } else if !self.is(kind::PASSED_COMPLETED, t) {
             return false;
-        } else {
-            let is_full = self.words.len() == WORDS_MAX;
-            let together = |word: u64| word & (TOGETHER_MAX - 1);
-            match self.words.last_mut() {
-                Some(last) if id == self.next && together(*last) < TOGETHER_MAX - 1 => *last += 1,
-                _ if is_full => return false,
-                _ => self.words.push(id << 8),
-            }
+        } else if let Some(last) = self.words.get_mut(self.length - 1)
+            && self.next == id
+            && (*last & (TOGETHER_MAX - 1)) < TOGETHER_MAX - 1
+        {
+            *last += 1;
+            self.next = id.wrapping_add(1);
+            return true;
         }
         self.next = id.wrapping_add(1);
-        true
+        self.push(id << 8)
+    }
+
+    fn begin(&mut self, kind: u8, t: Nanos) {
+        self.kind = kind;
+        self.words[1] = t;
+        self.length = 2;
+    }
+
+    fn is(&self, kind: u8, t: Nanos) -> bool {
+        self.kind == kind && self.words[1] == t
+    }
+
+    /// Says whether there was room.
+    #[inline]
+    fn push(&mut self, word: u64) -> bool {
+        let place = self.words.get_mut(self.length);
+        let has_room = place.is_some();
+        if let Some(place) = place {
+            *place = word;
+            self.length += 1;
+        }
+        has_room
     }
 
     /// Whether there is something that is no frame yet.
     #[inline]
     pub fn is_open(&self) -> bool {
-        !self.words.is_empty()
+        self.length > 0
     }
 
     /// Ends the frame.
     pub fn frame(&mut self) -> &[u64] {
-        if let [head, body @ ..] = &mut *self.words {
+        let words = self.words.get_mut(..self.length).unwrap_or_default();
+        if let [head, body @ ..] = words {
             *head = Head::of(self.kind, 0, (body.len() * WORD) as u32, body).word();
         }
-        &self.words
+        words
     }
 
     /// Forgets it.
     pub fn clear(&mut self) {
-        self.words.clear();
+        self.length = 0;
     }
 }
 
