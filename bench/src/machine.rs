@@ -68,7 +68,7 @@ impl Others<'_> {
 }
 
 /// A tick of the kernel's accounting, as every program sees it.
-const TICK_NS: u64 = 10_000_000;
+pub const TICK_NS: u64 = 10_000_000;
 
 /// Time for which any CPU was not idle, and for which the machine below did not give us one.
 fn busy_ns() -> u64 {

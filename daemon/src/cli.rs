@@ -1,7 +1,8 @@
 //! The command line of `blkstayd`.
 
-use crate::crew::Polling;
 use crate::device::{Model, QUEUES_MAX, SERIAL_BYTES_MAX};
+use crate::patience::Polling;
+use crate::timer;
 use blkstay_drives::{Aio, End, ImageSpec, Overlay, Spec, parse_size};
 use blkstay_engine::policy::Settings;
 use blkstay_engine::request::SERIAL;
@@ -141,9 +142,17 @@ impl Cli {
 
     /// How many threads serve the queues.
     pub fn lanes(&self) -> usize {
-        let cpus = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let threads = self.threads.map_or(cpus, usize::from);
+        let threads = self.threads.map_or(cpus(), usize::from);
         threads.min(usize::from(self.num_queues))
+    }
+
+    /// Who looks at the clock: the timer's thread, if the queues leave a CPU for it.
+    pub fn timer_polling(&self) -> timer::Polling {
+        match self.busy_poll {
+            _ if cpus() <= self.lanes() => timer::Polling::Worker,
+            true => timer::Polling::Busy,
+            false => timer::Polling::Brief,
+        }
     }
 
     /// What the guest sees; `discard_bytes`: what discards are best a multiple of.
@@ -164,6 +173,11 @@ impl Cli {
     pub fn polling(&self) -> Polling {
         if self.busy_poll { Polling::Always } else { Polling::UpTo(self.poll_max * 1000) }
     }
+}
+
+/// How many CPUs the daemon may use.
+fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 fn parameter(text: &str) -> Result<(String, String), String> {

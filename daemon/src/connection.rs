@@ -1,9 +1,10 @@
 //! One guest after another: a connection from its beginning to its end.
 
 use crate::core::Core;
-use crate::crew::{Crew, Polling};
+use crate::crew::Crew;
 use crate::handler::Handler;
 use crate::memory::MemoryMap;
+use crate::patience::Polling;
 use crate::ring::Ring;
 use anyhow::{Context, Result, anyhow};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};

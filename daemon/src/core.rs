@@ -44,6 +44,8 @@ pub struct Parts {
     pub journal: Journal,
     /// What blocks are to the filesystem.
     pub classes: Classes,
+    /// Wakes whoever ticks.
+    pub timer: Timer,
     /// Told once when the daemon cannot go on.
     pub failed: UnboundedSender<String>,
 }
@@ -74,7 +76,7 @@ pub struct Core {
 impl Core {
     /// A core without a policy: everything goes past it.
     pub fn new(parts: Parts) -> Arc<Core> {
-        let Parts { drive, lanes, device, journal, classes, failed } = parts;
+        let Parts { drive, lanes, device, journal, classes, timer, failed } = parts;
         let mut inner = Inner::new(journal.lane(), classes);
         inner.effects.submissions.resize_with(lanes, Vec::new);
         Arc::new(Core {
@@ -90,7 +92,7 @@ impl Core {
             passed: Passed::new(lanes),
             connections: Connections::default(),
             complaints: Complaints::default(),
-            timer: Timer::default(),
+            timer,
             started: Instant::now(),
             failed,
         })
@@ -179,14 +181,14 @@ impl Core {
 
     /// Takes what came out of a ring, oldest first.
     pub fn arrive(&self, ring: &Arc<Ring>, taken: impl Iterator<Item = Taken>) {
+        let (queue, since) = (ring.index, self.now());
         let mut inner = self.lock();
         for Taken { parsed, resubmitted } in taken {
-            let queue = ring.index;
             match parsed {
                 Parsed::Request(request) => {
                     let id = RequestId(self.names(1));
                     let seen = inner.look_at(id, queue, &request);
-                    let (stage, ring, since) = (Stage::Arrived(request), ring.clone(), self.now());
+                    let (stage, ring) = (Stage::Arrived(request), ring.clone());
                     inner.pending.insert(id, Pending { stage, ring, since });
                     let input = if resubmitted { Input::Resubmitted(seen) } else { Input::Arrived(seen) };
                     self.step(&mut inner, input);
@@ -216,6 +218,15 @@ impl Core {
         let mut inner = self.lock();
         self.step(&mut inner, Input::Connected);
         self.settle(&mut inner);
+    }
+
+    /// Does what is due, if anything is; says whether there was something. Where nothing is to come this costs nothing.
+    pub fn tick_if_time(&self) -> bool {
+        let is_time = self.timer.take_due(|| self.now());
+        if is_time {
+            self.tick();
+        }
+        is_time
     }
 
     /// Time has passed.

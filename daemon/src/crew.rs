@@ -2,8 +2,8 @@
 
 use crate::core::Core;
 use crate::passage::Passage;
+use crate::patience::{Patience, Polling, WaitsFor};
 use crate::ring::Ring;
-use blkstay_engine::request::Nanos;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,17 +16,11 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 const WAKE: u64 = u64::MAX;
 const DRIVE: u64 = u64::MAX - 1;
 
+/// How often a worker looks for work before it looks at the clock, which takes as long as some of these looks.
+const TURNS_A_CLOCK: u32 = 4;
+
 /// How long workers that are to end may take: a watchdog.
 const END_LIMIT: Duration = Duration::from_secs(10);
-
-/// How long a worker looks for work before it sleeps.
-#[derive(Clone, Copy, Debug)]
-pub enum Polling {
-    /// For ever.
-    Always,
-    /// At most so many nanoseconds; less if that was in vain lately.
-    UpTo(Nanos),
-}
 
 /// The workers of one guest.
 pub struct Crew {
@@ -132,7 +126,7 @@ impl Crew {
         !waiting.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
-    fn work(&self, core: &Arc<Core>, lane: usize, rings: Vec<Arc<Ring>>, polling: Polling) {
+    fn work(self: &Arc<Crew>, core: &Arc<Core>, lane: usize, rings: Vec<Arc<Ring>>, polling: Polling) {
         let mut passage = Passage::new(core.clone(), lane, rings);
         let mut patience = Patience::new(polling);
         let post = &self.posts[lane];
@@ -145,21 +139,43 @@ impl Crew {
             return;
         }
         core.drive().notify(lane, false);
+        let crew = self.clone();
+        let keeping = if lane == 0 { core.timer().keep(move || crew.posts[lane].wake()) } else { None };
         loop {
-            if passage.turn() {
+            if work_for_a_while(core, &mut passage) {
                 patience.worked();
-            } else if self.leaving.load(Ordering::Acquire) && passage.is_empty() {
-                break;
-            } else if patience.has_some(core.now()) {
-                std::hint::spin_loop();
-            } else {
-                let since = core.now();
-                sleep(core, post, lane, &mut passage);
-                patience.slept(core.now().saturating_sub(since));
+                continue;
             }
+            if self.leaving.load(Ordering::Acquire) && passage.is_empty() {
+                break;
+            }
+            let now = core.now();
+            let waits_for = WaitsFor::when(passage.in_flight());
+            let is_due_soon = keeping.as_ref().is_some_and(|keeping| keeping.is_near(now));
+            if is_due_soon || patience.has_some(now, waits_for) {
+                continue;
+            }
+            let mut sleep = || sleep(core, post, lane, &mut passage);
+            match &keeping {
+                Some(keeping) => keeping.leave_to_thread(now, sleep),
+                None => sleep(),
+            }
+            patience.slept(core.now(), waits_for);
         }
         core.drive().notify(lane, true);
     }
+}
+
+/// Looks for work some times, and at the clock; says whether there was anything to do.
+fn work_for_a_while(core: &Core, passage: &mut Passage) -> bool {
+    for _ in 0..TURNS_A_CLOCK {
+        if passage.turn() {
+            core.tick_if_time();
+            return true;
+        }
+        std::hint::spin_loop();
+    }
+    core.tick_if_time()
 }
 
 /// Sleeps until there may be work.
@@ -184,74 +200,4 @@ fn sleep(core: &Core, post: &Post, lane: usize, passage: &mut Passage) {
         }
     }
     core.drive().notify(lane, false);
-}
-
-/// Whether it pays to look again before sleeping: a wake-up takes longer than many a request.
-struct Patience {
-    polling: Polling,
-    window: Nanos,
-    idle_since: Option<Nanos>,
-}
-
-/// The shortest time that is worth it, in nanoseconds.
-const WINDOW_MIN: Nanos = 4_000;
-
-/// What a wake-up takes by itself, in nanoseconds: as measured across the CPUs of a virtual machine.
-const WAKE_UP: Nanos = 50_000;
-
-impl Patience {
-    fn new(polling: Polling) -> Patience {
-        Patience { polling, window: 0, idle_since: None }
-    }
-
-    fn worked(&mut self) {
-        self.idle_since = None;
-    }
-
-    fn has_some(&mut self, now: Nanos) -> bool {
-        match self.polling {
-            Polling::Always => true,
-            Polling::UpTo(_) => now - *self.idle_since.get_or_insert(now) < self.window,
-        }
-    }
-
-    /// A sleep that was no longer than the longest window, and a wake-up, would have been saved by a longer one; a
-    /// longer sleep says that the window was in vain.
-    fn slept(&mut self, for_ns: Nanos) {
-        self.idle_since = None;
-        if let Polling::UpTo(longest) = self.polling {
-            self.window = match for_ns <= longest + WAKE_UP {
-                true => (self.window * 2).clamp(WINDOW_MIN.min(longest), longest),
-                false => 0,
-            };
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patience_grows_with_short_sleeps_and_ends_with_a_long_one() {
-        let mut patience = Patience::new(Polling::UpTo(32_000));
-        assert!(!patience.has_some(0));
-        patience.slept(10_000);
-        assert!(patience.has_some(100) && patience.has_some(4_099) && !patience.has_some(4_100));
-        for _ in 0..10 {
-            patience.slept(82_000);
-        }
-        assert!(patience.has_some(0) && patience.has_some(31_999) && !patience.has_some(32_000));
-        patience.worked();
-        assert!(patience.has_some(40_000), "it begins anew with work");
-        patience.slept(82_001);
-        assert!(!patience.has_some(50_000));
-    }
-
-    #[test]
-    fn who_never_polls_sleeps_at_once() {
-        let mut patience = Patience::new(Polling::UpTo(0));
-        patience.slept(0);
-        assert!(!patience.has_some(5));
-    }
 }

@@ -51,13 +51,15 @@ pub struct Effects {
     pub answered: Vec<RequestId>,
     /// To the guest.
     pub completions: Vec<(Arc<Ring>, Finished, Status)>,
+    /// The same for one ring while it is told; kept for its room.
+    told: Vec<(Finished, Status)>,
     /// To clients.
     pub replies: Vec<(Token, Answer)>,
 }
 
 impl Effects {
     pub fn is_empty(&self) -> bool {
-        let Effects { submissions, answered, completions, replies } = self;
+        let Effects { submissions, answered, completions, replies, told: _ } = self;
         submissions.iter().all(Vec::is_empty)
             && answered.is_empty()
             && completions.is_empty()
@@ -108,15 +110,12 @@ impl Inner {
 
     /// Tells the guest of what is through, each ring at once.
     pub fn tell_guest(&mut self) {
-        let mut completions = std::mem::take(&mut self.effects.completions);
-        let mut batch = Vec::with_capacity(completions.len());
+        let Effects { completions, told, .. } = &mut self.effects;
         while let Some((ring, ..)) = completions.first() {
             let ring = ring.clone();
-            let (here, rest): (Vec<_>, Vec<_>) =
-                completions.into_iter().partition(|(of, ..)| Arc::ptr_eq(of, &ring));
-            batch.extend(here.into_iter().map(|(_, request, status)| (request, status)));
-            ring.complete(&mut batch);
-            completions = rest;
+            let here = completions.extract_if(.., |(of, ..)| Arc::ptr_eq(of, &ring));
+            told.extend(here.map(|(_, request, status)| (request, status)));
+            ring.complete(told);
         }
     }
 

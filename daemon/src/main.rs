@@ -16,6 +16,7 @@ mod journal;
 mod manual;
 mod memory;
 mod passage;
+mod patience;
 mod payload;
 mod ring;
 mod socket;
@@ -26,11 +27,11 @@ use crate::carried::Carried;
 use crate::classes::Classes;
 use crate::cli::Cli;
 use crate::core::{Core, Parts};
-use crate::crew::Polling as Looking;
 use crate::device::Device;
 use crate::journal::Journal;
+use crate::patience::Polling as Looking;
 use crate::socket::{Socket, SocketPath};
-use crate::timer::Polling;
+use crate::timer::Timer;
 use anyhow::{Context, Result, anyhow, ensure};
 use blkstay_drives::Drive;
 use blkstay_engine::journal::Source;
@@ -93,12 +94,13 @@ fn run(cli: &Cli) -> Result<()> {
     let read = Arc::new(move |offset, into: &mut [u8]| read.read_at(offset, into).is_ok());
     let classes = Classes::new(read, bytes, cli.classes);
     let lanes = cli.lanes();
-    let core = Core::new(Parts { drive, lanes, device, journal, classes, failed });
+    let timer = Timer::new(cli.timer_polling());
+    let core = Core::new(Parts { drive, lanes, device, journal, classes, timer, failed });
     core.begin_journal(cli.image.to_string());
     if let Some(policy) = policy {
         core.load(policy);
     }
-    start_timer(&core, if cli.busy_poll { Polling::BUSY } else { Polling::BRIEF })?;
+    start_timer(&core)?;
     start_front_end(&core, cli.polling(), socket.listener)?;
     let ended = runtime.block_on(serve(cli, core.clone(), control, signals, failure, socket.path));
     core.drive().end().context("the overlay could not be committed; the image has a part of it")?;
@@ -166,9 +168,9 @@ fn guest_path(control: &Path) -> PathBuf {
     path.into()
 }
 
-fn start_timer(core: &Arc<Core>, polling: Polling) -> Result<()> {
+fn start_timer(core: &Arc<Core>) -> Result<()> {
     let core = core.clone();
-    let run = move || core.timer().run(polling, || core.now(), || core.tick());
+    let run = move || core.timer().run(|| core.now(), || core.tick());
     std::thread::Builder::new().name("timer".into()).spawn(run).context("cannot start the timer")?;
     Ok(())
 }

@@ -13,6 +13,9 @@ use blkstay_engine::class::ClassSet;
 use blkstay_engine::request::{Nanos, Op, Probes, Request, RequestId, Status};
 use std::sync::Arc;
 
+/// Most requests that the core gets at once: it carries them out under its lock, for which what is due may have to wait.
+const FOR_CORE_AT_ONCE: usize = 16;
+
 /// The way through one lane; its buffers are kept from batch to batch.
 pub struct Passage {
     core: Arc<Core>,
@@ -53,9 +56,14 @@ impl Passage {
         &self.rings
     }
 
-    /// Whether nothing is on its way here.
+    /// How many requests are on their way here.
+    pub fn in_flight(&self) -> usize {
+        self.core.passed().in_flight(self.lane)
+    }
+
+    /// Whether none is.
     pub fn is_empty(&self) -> bool {
-        self.core.passed().in_flight(self.lane) == 0
+        self.in_flight() == 0
     }
 
     /// Takes what is in the rings and collects what the drive has finished; says whether there was anything.
@@ -76,6 +84,10 @@ impl Passage {
     }
 
     fn serve(&mut self, slot: usize) -> bool {
+        // Most looks are in vain, of a worker that polls.
+        if !self.rings[slot].has_some() {
+            return false;
+        }
         let ring = self.rings[slot].clone();
         // Until somebody answers for them.
         let taking = ring.taking();
@@ -122,8 +134,9 @@ impl Passage {
         }
         self.taken = taken;
         self.core.passed().entered(self.lane, entered);
-        if !self.for_core.is_empty() {
-            self.core.arrive(ring, self.for_core.drain(..));
+        while !self.for_core.is_empty() {
+            let some = self.for_core.len().min(FOR_CORE_AT_ONCE);
+            self.core.arrive(ring, self.for_core.drain(..some));
         }
     }
 

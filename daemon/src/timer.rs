@@ -1,55 +1,86 @@
 //! Wakes the core when the engine asked for it: never early, and late by as little as the machine allows.
 //!
-//! A thread that sleeps comes back tens of microseconds late, most of all in a virtual machine. So the timer's
-//! sleeps end a little before each deadline, and the rest of the time it looks at the clock.
+//! A thread that sleeps comes back tens of microseconds late, most of all in a virtual machine. So nobody sleeps up to a
+//! deadline: the last moments before it are spent looking at the clock. The timer's own thread does that where there is a
+//! CPU for it. Where the workers have all of them it would keep one from its rings, so a worker does it, which the thread
+//! wakes in time.
 
 use blkstay_engine::request::Nanos;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
 /// No deadline.
 pub const NEVER: Nanos = Nanos::MAX;
 
-/// When the timer's thread spins rather than sleeps.
+/// How long before a deadline a sleep ends: long enough for what it is late by.
+const AHEAD: Nanos = 150_000;
+
+/// How late a worker may be before the thread does what is due, nanoseconds: it may be in the middle of a long request.
+const GRACE: Nanos = 200_000;
+
+/// Who looks at the clock when a deadline is near.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Polling {
-    /// How long before a deadline.
-    before_ns: Nanos,
-    /// How long after one it waits for the next.
-    after_ns: Nanos,
+pub enum Polling {
+    /// The timer's thread, for a moment: a deadline costs at most so much of a CPU.
+    Brief,
+    /// The timer's thread, as long as deadlines follow each other closely: a CPU of its own.
+    Busy,
+    /// A worker, while there is one.
+    Worker,
 }
 
 impl Polling {
-    /// Long enough for what a sleep is late by: a deadline costs at most so much of a CPU.
-    pub const BRIEF: Polling = Polling { before_ns: 150_000, after_ns: 0 };
-
-    /// A CPU of its own, as long as deadlines follow each other closely.
-    pub const BUSY: Polling = Polling { before_ns: 10_000_000, after_ns: 10_000_000 };
-}
-
-/// One deadline; setting it replaces the one before. Setting it never waits for the timer's thread.
-#[derive(Debug)]
-pub struct Timer {
-    deadline: AtomicU64,
-    /// The deadline that the thread sleeps for; 0 while it is awake.
-    asleep_for: AtomicU64,
-    thread: OnceLock<Thread>,
-}
-
-impl Default for Timer {
-    fn default() -> Timer {
-        let (deadline, asleep_for) = (AtomicU64::new(NEVER), AtomicU64::new(0));
-        Timer { deadline, asleep_for, thread: OnceLock::new() }
+    /// How long before a deadline sleeps end, and how long after one none begins.
+    fn awake_ns(self) -> (Nanos, Nanos) {
+        match self {
+            Polling::Brief | Polling::Worker => (AHEAD, 0),
+            Polling::Busy => (10_000_000, 10_000_000),
+        }
     }
 }
 
+/// Wakes a worker that sleeps.
+type Wake = Box<dyn Fn() + Send>;
+
+/// One deadline; setting it replaces the one before. Setting it never waits for the timer's thread.
+pub struct Timer {
+    polling: Polling,
+    deadline: AtomicU64,
+    /// The first deadline for which the thread will be awake in time; 0 while it is awake.
+    asleep_for: AtomicU64,
+    thread: OnceLock<Thread>,
+    /// The worker that looks at the clock.
+    keeper: Mutex<Option<Wake>>,
+    /// Whether that one is awake.
+    is_kept: AtomicBool,
+}
+
 impl Timer {
-    /// Asks for a wake-up at that time, or [`NEVER`]. Only an earlier one than the thread sleeps for costs a system
-    /// call: it is cheaper to let it come back in vain.
+    /// A timer without a deadline.
+    pub fn new(polling: Polling) -> Timer {
+        Timer {
+            polling,
+            deadline: AtomicU64::new(NEVER),
+            asleep_for: AtomicU64::new(0),
+            thread: OnceLock::new(),
+            keeper: Mutex::default(),
+            is_kept: AtomicBool::new(false),
+        }
+    }
+
+    /// Asks for a wake-up at that time, or [`NEVER`].
     pub fn set(&self, deadline: Nanos) {
         self.deadline.store(deadline, Ordering::SeqCst);
+        if !self.is_kept.load(Ordering::SeqCst) {
+            self.hurry(deadline);
+        }
+    }
+
+    /// Has the thread be awake for a deadline. Only if it sleeps for a later one this costs a system call: it is cheaper
+    /// to let it come back in vain.
+    fn hurry(&self, deadline: Nanos) {
         if deadline < self.asleep_for.load(Ordering::SeqCst)
             && let Some(thread) = self.thread.get()
         {
@@ -57,29 +88,43 @@ impl Timer {
         }
     }
 
-    /// Calls `wake` at every deadline, for ever.
-    pub fn run(&self, polling: Polling, now: impl Fn() -> Nanos, wake: impl Fn()) -> ! {
+    /// Whether the deadline has passed; it is forgotten with that: who is told so does what is due.
+    #[inline]
+    pub fn take_due(&self, now: impl FnOnce() -> Nanos) -> bool {
+        let at = self.deadline.load(Ordering::SeqCst);
+        at != NEVER
+            && at <= now()
+            && self.deadline.compare_exchange(at, NEVER, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// Calls `wake` at every deadline that no worker has taken, for ever.
+    pub fn run(&self, now: impl Fn() -> Nanos, wake: impl Fn()) -> ! {
         let _ = self.thread.set(std::thread::current());
         sleep_precisely();
+        let (before_ns, after_ns) = self.polling.awake_ns();
         let mut last = 0;
         loop {
             let (at, now) = (self.deadline.load(Ordering::SeqCst), now());
-            if at <= now {
+            let is_near = at.saturating_sub(now) <= before_ns;
+            if is_near && now < at.saturating_add(GRACE) && self.wake_keeper() {
+                self.sleep(at, now, at.saturating_add(GRACE));
+            } else if at <= now {
                 last = now;
-                // Forgotten, unless another has taken its place by now.
-                let _ = self.deadline.compare_exchange(at, NEVER, Ordering::SeqCst, Ordering::SeqCst);
-                wake();
-            } else if at - now <= polling.before_ns || now - last < polling.after_ns {
+                if self.take_due(|| now) {
+                    wake();
+                }
+            } else if is_near || now - last < after_ns {
                 std::hint::spin_loop();
             } else {
-                self.sleep(at, now, at.saturating_sub(polling.before_ns));
+                self.sleep(at, now, at.saturating_sub(before_ns));
             }
         }
     }
 
     /// Sleeps until then, or until an earlier deadline than this one is set.
     fn sleep(&self, deadline: Nanos, now: Nanos, until: Nanos) {
-        self.asleep_for.store(deadline, Ordering::SeqCst);
+        let (before_ns, _) = self.polling.awake_ns();
+        self.asleep_for.store(until.saturating_add(before_ns), Ordering::SeqCst);
         // A deadline that was set just before nobody was told to wake up for.
         if self.deadline.load(Ordering::SeqCst) == deadline {
             match deadline {
@@ -88,6 +133,61 @@ impl Timer {
             }
         }
         self.asleep_for.store(0, Ordering::SeqCst);
+    }
+
+    fn keeper(&self) -> MutexGuard<'_, Option<Wake>> {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sees to it that the worker is awake that looks at the clock; says whether there is one.
+    fn wake_keeper(&self) -> bool {
+        if self.is_kept.load(Ordering::SeqCst) {
+            return true;
+        }
+        let keeper = self.keeper();
+        keeper.iter().for_each(|wake| wake());
+        keeper.is_some()
+    }
+
+    /// A worker looks at the clock from now on, as long as it is awake, by [`Timer::take_due`]; `None`: it need not.
+    pub fn keep(&self, wake: impl Fn() + Send + 'static) -> Option<Keeping<'_>> {
+        if self.polling != Polling::Worker {
+            return None;
+        }
+        *self.keeper() = Some(Box::new(wake));
+        self.is_kept.store(true, Ordering::SeqCst);
+        Some(Keeping { timer: self })
+    }
+}
+
+/// A worker that looks at the clock; it does not any more once this is dropped.
+pub struct Keeping<'t> {
+    timer: &'t Timer,
+}
+
+impl Keeping<'_> {
+    /// Whether the deadline is so near that a sleep could last beyond it.
+    pub fn is_near(&self, now: Nanos) -> bool {
+        self.timer.deadline.load(Ordering::SeqCst).saturating_sub(now) <= AHEAD
+    }
+
+    /// Lets the worker sleep, unless the deadline is near; the thread sees to the clock meanwhile.
+    pub fn leave_to_thread(&self, now: Nanos, sleep: impl FnOnce()) {
+        self.timer.is_kept.store(false, Ordering::SeqCst);
+        // A deadline that was set just before nobody has told the thread of.
+        if !self.is_near(now) {
+            self.timer.hurry(self.timer.deadline.load(Ordering::SeqCst));
+            sleep();
+        }
+        self.timer.is_kept.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Keeping<'_> {
+    fn drop(&mut self) {
+        *self.timer.keeper() = None;
+        self.timer.is_kept.store(false, Ordering::SeqCst);
+        self.timer.hurry(self.timer.deadline.load(Ordering::SeqCst));
     }
 }
 
@@ -108,24 +208,29 @@ mod tests {
 
     /// A timer that runs, its clock, and when it woke somebody.
     fn running(polling: Polling) -> (Arc<Timer>, Instant, mpsc::Receiver<Nanos>) {
-        let (timer, zero) = (Arc::new(Timer::default()), Instant::now());
+        let (timer, zero) = (Arc::new(Timer::new(polling)), Instant::now());
         let (sender, wakes) = mpsc::channel();
         let run = timer.clone();
         std::thread::spawn(move || {
-            let now = move || zero.elapsed().as_nanos() as Nanos;
-            run.run(polling, now, || {
+            let now = move || ns(zero);
+            run.run(now, || {
                 let _ = sender.send(now());
             })
         });
         (timer, zero, wakes)
     }
 
+    fn ns(zero: Instant) -> Nanos {
+        zero.elapsed().as_nanos() as Nanos
+    }
+
     #[test]
     fn it_is_never_early_and_forgets_a_deadline_that_has_passed() {
-        for polling in [Polling::BRIEF, Polling::BUSY] {
+        // There is no worker, so its thread does all of it.
+        for polling in [Polling::Brief, Polling::Busy, Polling::Worker] {
             let (timer, zero, wakes) = running(polling);
             for ahead in [0, 1_000, 70_000, 200_000, 3_000_000, 20_000_000] {
-                let at = zero.elapsed().as_nanos() as Nanos + ahead;
+                let at = ns(zero) + ahead;
                 timer.set(at);
                 assert!(wakes.recv_timeout(WATCHDOG).expect("a wake-up") >= at, "{ahead} ns ahead");
             }
@@ -135,23 +240,78 @@ mod tests {
 
     #[test]
     fn an_earlier_deadline_counts_though_it_sleeps_for_a_later_one() {
-        let (timer, zero, wakes) = running(Polling::BRIEF);
-        timer.set(zero.elapsed().as_nanos() as Nanos + 3_600_000_000_000);
+        let (timer, zero, wakes) = running(Polling::Brief);
+        timer.set(ns(zero) + 3_600_000_000_000);
         // Also once it does sleep for that.
         while timer.asleep_for.load(Ordering::SeqCst) == 0 {
             std::thread::yield_now();
         }
-        timer.set(zero.elapsed().as_nanos() as Nanos + 1_000_000);
+        timer.set(ns(zero) + 1_000_000);
         wakes.recv_timeout(WATCHDOG).expect("a wake-up before the hour is over");
     }
 
     #[test]
     fn a_deadline_that_was_taken_back_wakes_nobody() {
-        let (timer, zero, wakes) = running(Polling::BRIEF);
-        timer.set(zero.elapsed().as_nanos() as Nanos + 3_600_000_000_000);
+        let (timer, zero, wakes) = running(Polling::Brief);
+        timer.set(ns(zero) + 3_600_000_000_000);
         timer.set(NEVER);
         timer.set(0);
         wakes.recv_timeout(WATCHDOG).expect("a wake-up");
         assert!(wakes.try_recv().is_err(), "it woke for what was taken back");
+    }
+
+    #[test]
+    fn a_worker_is_woken_if_it_sleeps() {
+        let timer = Timer::new(Polling::Worker);
+        let (sender, woken) = mpsc::channel();
+        let worker = timer.keep(move || sender.send(()).unwrap_or_default()).expect("it is to be kept");
+        assert!(timer.wake_keeper() && woken.try_recv().is_err(), "it is awake");
+        worker.leave_to_thread(0, || assert!(timer.wake_keeper() && woken.try_recv().is_ok()));
+        assert!(timer.wake_keeper() && woken.try_recv().is_err(), "it is awake again");
+        timer.set(AHEAD);
+        worker.leave_to_thread(0, || panic!("the deadline is near"));
+        drop(worker);
+        assert!(!timer.wake_keeper());
+    }
+
+    #[test]
+    fn somebody_is_there_for_each_deadline_that_a_worker_sleeps_for() {
+        let (timer, zero, wakes) = running(Polling::Worker);
+        let (sender, woken) = mpsc::channel();
+        let wake = move || sender.send(()).unwrap_or_default();
+        let worker = timer.keep(wake).expect("it is to be kept");
+        for ahead in [1_000_000, 20_000_000] {
+            timer.set(ns(zero) + ahead);
+            worker.leave_to_thread(ns(zero), || {
+                let since = Instant::now();
+                // The thread itself does what is due if it did not run before the time of grace was over.
+                while woken.try_recv().is_err() && wakes.try_recv().is_err() {
+                    assert!(since.elapsed() < WATCHDOG, "nobody is there for a deadline {ahead} ns ahead");
+                    std::thread::yield_now();
+                }
+            });
+            while !timer.take_due(|| ns(zero)) && timer.deadline.load(Ordering::SeqCst) != NEVER {
+                std::hint::spin_loop();
+            }
+        }
+    }
+
+    #[test]
+    fn a_worker_that_is_busy_or_gone_is_not_waited_for() {
+        let (timer, zero, wakes) = running(Polling::Worker);
+        let worker = timer.keep(|| {}).expect("it is to be kept");
+        let at = ns(zero) + 100_000;
+        timer.set(at);
+        let woken = wakes.recv_timeout(WATCHDOG).expect("the thread does what the worker does not");
+        assert!(woken >= at + GRACE, "the worker was given time");
+        timer.set(ns(zero) + 3_600_000_000_000);
+        drop(worker);
+        timer.set(ns(zero) + 1_000_000);
+        wakes.recv_timeout(WATCHDOG).expect("a wake-up by the thread");
+    }
+
+    #[test]
+    fn where_the_thread_has_a_cpu_no_worker_keeps_time() {
+        assert!(Timer::new(Polling::Brief).keep(|| {}).is_none());
     }
 }

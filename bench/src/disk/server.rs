@@ -1,5 +1,6 @@
 //! A server under measurement: a process of its own, on CPUs of its own, for one run.
 
+use crate::machine::TICK_NS;
 use crate::pin;
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
@@ -91,7 +92,18 @@ impl Server {
         self.directory.path().join("socket")
     }
 
-    /// Nanoseconds for which its threads have run on CPUs, those of the kernel that work for it among them.
+    /// Nanoseconds for which its threads have run on CPUs, also those that have ended, to a tick of the kernel's
+    /// accounting (10 ms).
+    pub fn cpu_ns_of_all(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        // After the program's name, which may have spaces and ends with the last parenthesis: from the state on, the
+        // 12th and 13th are the times in user and kernel mode (proc_pid_stat(5)).
+        let fields = text.rsplit(')').next().unwrap_or_default().split_whitespace();
+        fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * TICK_NS
+    }
+
+    /// Nanoseconds for which its threads have run on CPUs, those of the kernel that work for it among them; without
+    /// those that have ended.
     pub fn cpu_ns(&self) -> u64 {
         let Ok(tasks) = std::fs::read_dir(format!("/proc/{}/task", self.child.id())) else { return 0 };
         let ran = |task: PathBuf| {

@@ -10,6 +10,7 @@ use crate::memory::Memory;
 use crate::payload::Payload;
 use blkstay_engine::request::{ByteRange, Op, Status};
 use smallvec::SmallVec;
+use std::sync::atomic::Ordering;
 use virtio_bindings::virtio_blk::{VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_S_UNSUPP};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
@@ -196,7 +197,7 @@ impl Finished {
     pub fn complete(mut self, status: Status) -> Option<(u16, u32)> {
         self.body.ended = true;
         let code = code(status);
-        self.body.memory.write_obj(code, self.body.status_at).ok()?;
+        self.body.memory.store(code, self.body.status_at, Ordering::Relaxed).ok()?;
         Some((self.body.head, self.written.saturating_add(1)))
     }
 

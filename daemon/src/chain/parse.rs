@@ -72,7 +72,7 @@ fn body(head: u16, memory: &Memory, descriptors: &[Descriptor], limits: &Limits)
         return Err(Broken::NoStatus);
     }
     let status_at = last.addr().0.checked_add(u64::from(last.len()) - 1).map(GuestAddress);
-    let status_at = status_at.filter(|at| memory.check_range(*at, 1)).ok_or(Broken::StatusOutside)?;
+    let status_at = status_at.filter(|at| memory.address_in_range(*at)).ok_or(Broken::StatusOutside)?;
     let segments = segments(&descriptors[1..], limits);
     Ok(Body { head, memory: memory.clone(), segments, status_at, ended: false })
 }

@@ -5,29 +5,32 @@ use super::Broken;
 use virtio_queue::desc::split::Descriptor;
 use vm_memory::{ByteValued, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, VolatileSlice};
 
-/// A table of descriptors.
+/// A table of descriptors in guest memory.
 #[derive(Clone, Copy, Debug)]
-pub struct Table {
-    /// Where it is in guest memory.
-    pub at: GuestAddress,
-    /// How many it has.
-    pub entries: u16,
+pub struct Table<'m> {
+    slice: VolatileSlice<'m>,
+    entries: u16,
 }
 
 /// Bytes of a descriptor.
 const ENTRY: usize = size_of::<Descriptor>();
 
-impl Table {
-    fn slice(self, memory: &GuestMemoryMmap) -> Result<VolatileSlice<'_>, Broken> {
-        memory.get_slice(self.at, ENTRY * usize::from(self.entries)).map_err(|_| Broken::NoList)
+impl<'m> Table<'m> {
+    /// The table with so many descriptors at that place.
+    ///
+    /// # Errors
+    /// It is outside memory.
+    pub fn new(at: GuestAddress, entries: u16, memory: &'m GuestMemoryMmap) -> Result<Table<'m>, Broken> {
+        let slice = memory.get_slice(at, ENTRY * usize::from(entries)).map_err(|_| Broken::NoList)?;
+        Ok(Table { slice, entries })
     }
 
     /// The table that a descriptor of another one refers to.
-    fn indirect(descriptor: &Descriptor) -> Result<Table, Broken> {
+    fn indirect(descriptor: &Descriptor, memory: &'m GuestMemoryMmap) -> Result<Table<'m>, Broken> {
         let bytes = descriptor.len() as usize;
         let entries = u16::try_from(bytes / ENTRY).ok().filter(|entries| *entries > 0);
         match entries.filter(|_| bytes.is_multiple_of(ENTRY) && !descriptor.has_next()) {
-            Some(entries) => Ok(Table { at: descriptor.addr(), entries }),
+            Some(entries) => Table::new(descriptor.addr(), entries, memory),
             None => Err(Broken::NoList),
         }
     }
@@ -37,28 +40,27 @@ impl Table {
 ///
 /// # Errors
 /// It is no list.
-pub fn walk(
-    table: Table,
+pub fn walk<'m>(
+    mut table: Table<'m>,
     head: u16,
-    memory: &GuestMemoryMmap,
+    memory: &'m GuestMemoryMmap,
     descriptors: &mut Vec<Descriptor>,
 ) -> Result<(), Broken> {
     descriptors.clear();
-    let (mut slice, mut entries, mut index) = (table.slice(memory)?, table.entries, head);
-    let (mut left, mut is_indirect, mut bytes) = (entries, false, 0_u32);
+    let mut index = head;
+    let (mut left, mut is_indirect, mut bytes) = (table.entries, false, 0_u32);
     loop {
-        if index >= entries || left == 0 {
+        if index >= table.entries || left == 0 {
             return Err(Broken::NoList);
         }
         left -= 1;
-        let descriptor: Descriptor = read(&slice, index)?;
+        let descriptor: Descriptor = read(&table.slice, index)?;
         if descriptor.refers_to_indirect_table() {
             if is_indirect {
                 return Err(Broken::NoList);
             }
-            let table = Table::indirect(&descriptor)?;
-            (slice, entries, index) = (table.slice(memory)?, table.entries, 0);
-            (left, is_indirect) = (entries, true);
+            (table, index) = (Table::indirect(&descriptor, memory)?, 0);
+            (left, is_indirect) = (table.entries, true);
             continue;
         }
         // "Drivers MUST NOT add a descriptor chain longer than 2^32 bytes in total" (section 2.7.5.2).

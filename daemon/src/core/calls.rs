@@ -67,21 +67,22 @@ impl Core {
         self.settle(&mut self.lock());
         let is_quiet = self.passed.wait_until_none(QUIET_LIMIT);
         let mut inner = self.lock();
-        self.shut.store(false, Ordering::Release);
-        if is_quiet {
-            self.call_engine(&mut inner, owed, source, during, command);
-            match inner.effects.replies.last() {
-                Some((_, Answer::Error { .. })) => tracing::info!("a policy was refused"),
-                _ => inner.policy_is_loaded(),
-            }
-            self.settle(&mut inner);
-        } else {
+        if !is_quiet {
+            self.shut.store(false, Ordering::Release);
             let message = format!(
                 "the drive has not finished what it has within {} s; the policy is the one before",
                 QUIET_LIMIT.as_secs()
             );
-            self.answer(&mut inner, owed, Answer::Error { message });
+            return self.answer(&mut inner, owed, Answer::Error { message });
         }
+        self.call_engine(&mut inner, owed, source, during, command);
+        // Not before: a guest that is told something by this must not get anything past by the policy before.
+        self.shut.store(false, Ordering::Release);
+        match inner.effects.replies.last() {
+            Some((_, Answer::Error { .. })) => tracing::info!("a policy was refused"),
+            _ => inner.policy_is_loaded(),
+        }
+        self.settle(&mut inner);
     }
 
     fn call_engine(

@@ -2,9 +2,7 @@
 
 use super::Core;
 use crate::carried::Carried;
-use crate::chain::Finished;
 use crate::inner::{Inner, Pending, Stage};
-use crate::ring::Ring;
 use crate::timer::NEVER;
 use blkstay_drives::Ended;
 use blkstay_engine::engine::{Action, Input};
@@ -12,24 +10,40 @@ use blkstay_engine::request::{Nanos, Op, RequestId, Status};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+/// Most requests that are through before the guest is told, though more are about to be: the first of many that go on
+/// together should not wait for the last.
+const TOLD_AT_ONCE: usize = 16;
+
 impl Core {
     /// What is due comes first: whoever is here does it, rather than the timer that waits for the lock.
     pub(super) fn step(&self, inner: &mut Inner, input: Input) {
-        self.tick_if_due(inner);
+        let now = self.tick_if_due(inner);
         if inner.closed {
             return inner.give_up(input);
         }
-        let now = self.now();
         let actions = inner.engine.step(now, input);
         self.carry_out(inner, now, actions);
     }
 
-    pub(super) fn tick_if_due(&self, inner: &mut Inner) {
+    /// Returns what time it is then.
+    pub(super) fn tick_if_due(&self, inner: &mut Inner) -> Nanos {
         let now = self.now();
-        if inner.due <= now && !inner.closed {
-            inner.due = NEVER;
-            let actions = inner.engine.step(now, Input::Tick);
-            self.carry_out(inner, now, actions);
+        if inner.due > now || inner.closed {
+            return now;
+        }
+        inner.due = NEVER;
+        let actions = inner.engine.step(now, Input::Tick);
+        self.carry_out(inner, now, actions);
+        self.tell_guest(inner);
+        self.now()
+    }
+
+    /// Tells guests of what is through before whatever else is going on has come to its end: for that, requests have
+    /// been late enough. If it cannot be recorded, [`Core::settle`] finds that out.
+    fn tell_guest(&self, inner: &mut Inner) {
+        if !inner.effects.completions.is_empty() && inner.journal.check().is_ok() {
+            self.publish_sieve(inner);
+            inner.tell_guest();
         }
     }
 
@@ -39,7 +53,12 @@ impl Core {
             match action {
                 Action::Record(record) => inner.journal.add(now, &record),
                 Action::Submit(id) => self.submit(inner, id),
-                Action::Complete(id, status) => inner.complete(now, id, status),
+                Action::Complete(id, status) => {
+                    inner.complete(now, id, status);
+                    if inner.effects.completions.len() >= TOLD_AT_ONCE {
+                        self.tell_guest(inner);
+                    }
+                }
                 Action::Abandon(id) => inner.abandon(id),
                 Action::WakeAt(at) => {
                     inner.due = at.unwrap_or(NEVER);
@@ -52,25 +71,21 @@ impl Core {
     }
 
     fn submit(&self, inner: &mut Inner, id: RequestId) {
-        let Some(Pending { stage, ring, since }) = inner.pending.remove(&id) else { return };
-        let stage = match stage {
-            Stage::Arrived(request) if request.asked.op == Op::GetId => {
-                let request = request.submit();
-                let written = request.answer(&self.device.serial());
-                inner.effects.answered.push(id);
-                Stage::Finished(request.finish(written))
-            }
-            Stage::Arrived(request) => {
-                let (ring, durable) = (ring.clone(), self.device.writes_through());
-                let lane = usize::from(ring.index) % self.lanes;
-                let request = request.submit();
-                let carried = Carried { id, ring, request, passed: false, durable, since };
-                inner.effects.submissions[lane].push(carried);
-                Stage::InDrive
-            }
-            other => other,
+        let Some(pending) = inner.pending.get_mut(&id) else { return };
+        let request = match std::mem::replace(&mut pending.stage, Stage::InDrive) {
+            Stage::Arrived(request) => request,
+            other => return pending.stage = other,
         };
-        inner.pending.insert(id, Pending { stage, ring, since });
+        if request.asked.op == Op::GetId {
+            let request = request.submit();
+            let written = request.answer(&self.device.serial());
+            pending.stage = Stage::Finished(request.finish(written));
+            return inner.effects.answered.push(id);
+        }
+        let (ring, since, durable) = (pending.ring.clone(), pending.since, self.device.writes_through());
+        let lane = usize::from(ring.index) % self.lanes;
+        let carried = Carried { id, ring, request: request.submit(), passed: false, durable, since };
+        inner.effects.submissions[lane].push(carried);
     }
 
     /// Does what follows from what was decided, now that it is recorded, until nothing follows any more.
@@ -130,10 +145,10 @@ impl Core {
                 continue;
             }
             inner.is_through(id, &request, status);
-            match inner.pending.remove(&id) {
-                Some(Pending { stage: Stage::InDrive, .. }) => {
-                    let probes = inner.probes_of_read(&request, status);
-                    self.put_back(inner, id, request, ring, since);
+            let probes = inner.probes_of_read(&request, status);
+            match inner.pending.get_mut(&id) {
+                Some(Pending { stage: stage @ Stage::InDrive, .. }) => {
+                    *stage = Stage::Finished(request);
                     self.step(
                         inner,
                         match error {
@@ -145,9 +160,5 @@ impl Core {
                 _ => ring.abandon(request),
             }
         }
-    }
-
-    fn put_back(&self, inner: &mut Inner, id: RequestId, request: Finished, ring: Arc<Ring>, since: Nanos) {
-        inner.pending.insert(id, Pending { stage: Stage::Finished(request), ring, since });
     }
 }

@@ -4,6 +4,7 @@ use super::mapping::Mapping;
 use super::room::Room;
 use blkstay_engine::journal::chunk::{HEADER_WORDS, Header, PAGE};
 use blkstay_engine::journal::frame::{self, END_WORDS, WORD};
+use blkstay_engine::journal::run::Run;
 use blkstay_engine::journal::{Abandon, Record, Stage, codec};
 use blkstay_engine::request::{Nanos, Request, RequestId, Status};
 use nix::errno::Errno;
@@ -20,6 +21,8 @@ pub struct Lane {
     failed: Option<Failure>,
     /// A frame while it is made.
     frame: Vec<u64>,
+    /// Requests that went past the engine, until they are a frame.
+    run: Run,
 }
 
 /// Why a lane cannot go on.
@@ -47,11 +50,12 @@ pub struct Stream {
 impl Lane {
     /// A lane that goes on with a stream.
     pub fn new(stream: Stream, room: Arc<Room>) -> Lane {
-        Lane { open: Some((stream, room)), failed: None, frame: Vec::new() }
+        Lane { open: Some((stream, room)), failed: None, frame: Vec::new(), run: Run::default() }
     }
 
     /// Writes a record; times do not run backwards within a lane.
     pub fn add(&mut self, t: Nanos, record: &Record) {
+        self.end_run();
         if self.open.is_none() {
             return;
         }
@@ -67,24 +71,38 @@ impl Lane {
     /// A request that no policy concerns arrived.
     #[inline]
     pub fn arrived(&mut self, t: Nanos, request: &Request, resubmitted: bool) {
-        match codec::arrived(t, request, true, resubmitted) {
-            Some(frame) => self.put(&frame),
-            None => {
-                let (request, point) = (*request, None);
-                self.add(t, &Record::Arrived { request, point, passed: true, resubmitted });
-            }
+        if !self.goes_on(|run| !resubmitted && run.arrived(t, request)) {
+            let (request, point) = (*request, None);
+            self.add(t, &Record::Arrived { request, point, passed: true, resubmitted });
         }
     }
 
     /// It completed; `error`: what the host said when the drive failed.
     #[inline]
     pub fn completed(&mut self, t: Nanos, id: RequestId, status: Status, error: Option<&str>) {
-        match (error, codec::completed(t, id, status, true)) {
-            (None, Some(frame)) => self.put(&frame),
-            _ => {
-                let error = error.map(str::to_owned);
-                self.add(t, &Record::Completed { id, status, passed: true, error });
-            }
+        if !self.goes_on(|run| error.is_none() && status == Status::Ok && run.completed(t, id)) {
+            let error = error.map(str::to_owned);
+            self.add(t, &Record::Completed { id, status, passed: true, error });
+        }
+    }
+
+    /// Whether a record could be added to the run, or to a new one.
+    #[inline]
+    fn goes_on(&mut self, mut add: impl FnMut(&mut Run) -> bool) -> bool {
+        if self.open.is_none() || add(&mut self.run) {
+            return true;
+        }
+        self.end_run();
+        add(&mut self.run)
+    }
+
+    /// Makes a frame of the run.
+    #[inline]
+    fn end_run(&mut self) {
+        if self.run.is_open() {
+            let stored = store(&mut self.open, self.run.frame());
+            self.run.clear();
+            self.note(stored);
         }
     }
 
@@ -97,13 +115,14 @@ impl Lane {
         self.add(t, &Record::Abandoned { id, stage, why, passed: true });
     }
 
-    /// Whether everything that was added is in the file, and survives this process from here on. To be asked before
-    /// anybody sees an effect of what was recorded.
+    /// Puts everything that was added into the file, if it is not there yet; it survives this process from here on. To
+    /// be called before anybody sees an effect of what was recorded.
     ///
     /// # Errors
     /// Why a record found no room, a full disk say; from then on none is written any more.
     #[inline]
-    pub fn check(&self) -> io::Result<()> {
+    pub fn check(&mut self) -> io::Result<()> {
+        self.end_run();
         match &self.failed {
             None => Ok(()),
             Some(Failure::Errno(errno)) => Err((*errno).into()),
@@ -113,13 +132,15 @@ impl Lane {
 
     #[inline]
     fn put(&mut self, frame: &[u64]) {
-        let Some((stream, room)) = &mut self.open else { return };
-        if stream.at + frame.len() > stream.limit
-            && let Err(errno) = stream.make_room(frame.len(), room)
-        {
-            return self.fail(Failure::Errno(errno));
+        let stored = store(&mut self.open, frame);
+        self.note(stored);
+    }
+
+    #[inline]
+    fn note(&mut self, stored: Result<(), Errno>) {
+        if let Err(errno) = stored {
+            self.fail(Failure::Errno(errno));
         }
-        stream.store(frame);
     }
 
     /// What follows would leave a gap, so nothing does.
@@ -130,8 +151,20 @@ impl Lane {
     }
 }
 
+/// Stores a frame in a stream, if there is one.
+#[inline]
+fn store(open: &mut Option<(Stream, Arc<Room>)>, frame: &[u64]) -> Result<(), Errno> {
+    let Some((stream, room)) = open else { return Ok(()) };
+    if stream.at + frame.len() > stream.limit {
+        stream.make_room(frame.len(), room)?;
+    }
+    stream.store(frame);
+    Ok(())
+}
+
 impl Drop for Lane {
     fn drop(&mut self) {
+        self.end_run();
         if let Some((stream, room)) = self.open.take() {
             room.park(stream);
         }

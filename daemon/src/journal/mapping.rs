@@ -21,7 +21,7 @@ pub struct Mapping {
 unsafe impl Send for Mapping {}
 
 impl Mapping {
-    /// Maps pages that the file has, and brings them into memory.
+    /// Maps pages that the file has.
     ///
     /// # Errors
     /// What the kernel says.
@@ -31,13 +31,25 @@ impl Mapping {
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping at an address that the kernel chooses touches no other memory.
         let first = unsafe { mmap(None, length, access, MapFlags::MAP_SHARED, file, place) }?;
-        let mapping = Mapping { first, bytes, offset };
-        // SAFETY: the pages are this mapping's; to populate them does not change what they hold.
-        match unsafe { madvise(mapping.first, bytes, MmapAdvise::MADV_POPULATE_WRITE) } {
+        Ok(Mapping { first, bytes, offset })
+    }
+
+    /// Brings so many bytes from `at` on into memory, both multiples of a page; fewer where the mapping ends.
+    ///
+    /// # Errors
+    /// The media does not take them.
+    pub fn populate(&self, at: usize, bytes: usize) -> Result<(), Errno> {
+        let bytes = bytes.min(self.bytes.saturating_sub(at));
+        if bytes == 0 {
+            return Ok(());
+        }
+        // SAFETY: the pages are this mapping's, for it does not end before; to populate them does not change what they
+        // hold.
+        match unsafe { madvise(self.first.byte_add(at), bytes, MmapAdvise::MADV_POPULATE_WRITE) } {
             // The media has to take them now: later a failure would be a signal.
             Err(error @ (Errno::EFAULT | Errno::EHWPOISON)) => Err(error),
             // Kernels before 5.14 don't know this; pages then come one by one.
-            _ => Ok(mapping),
+            _ => Ok(()),
         }
     }
 

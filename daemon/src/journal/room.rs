@@ -20,6 +20,33 @@ const CHUNK_BYTES_MAX: u64 = 4 << 20;
 /// The longest that a writer makes for itself when none is ready, so that it does not stand still for long.
 const CHUNK_BYTES_AT_ONCE: u64 = 256 << 10;
 
+/// How much of a chunk is made ready at once, for which the kernel takes some tens of microseconds.
+const STEP_BYTES: u64 = 64 << 10;
+
+/// Who makes a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Maker {
+    /// Whoever needs it at once.
+    Writer,
+    /// The thread that makes it ready, in steps: between them a worker on the same CPU has its turn.
+    Helper,
+}
+
+impl Maker {
+    fn chunk_bytes_max(self) -> u64 {
+        match self {
+            Maker::Writer => CHUNK_BYTES_AT_ONCE,
+            Maker::Helper => CHUNK_BYTES_MAX,
+        }
+    }
+
+    fn has_made_a_step(self) {
+        if self == Maker::Helper {
+            std::thread::yield_now();
+        }
+    }
+}
+
 /// Where chunks come from.
 #[derive(Debug)]
 pub struct Room {
@@ -108,7 +135,7 @@ impl Room {
         let mut state = self.state();
         let spare = state.spare.take_if(|spare| spare.words().len() * size_of::<u64>() >= bytes);
         drop(state);
-        let chunk = spare.map_or_else(|| self.make(bytes, CHUNK_BYTES_AT_ONCE), Ok)?;
+        let chunk = spare.map_or_else(|| self.make(bytes, Maker::Writer), Ok)?;
         let end = chunk.offset + (chunk.words().len() * size_of::<u64>()) as u64;
         state = self.state();
         state.used = state.used.max(end);
@@ -146,13 +173,13 @@ impl Room {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the file longer, by `most` bytes unless more are needed. On a disk that is nearly full a chunk is shorter, down to what is needed.
-    fn make(&self, needed: usize, most: u64) -> Result<Mapping, Errno> {
+    /// Makes the file longer. On a disk that is nearly full a chunk is shorter, down to what is needed.
+    fn make(&self, needed: usize, maker: Maker) -> Result<Mapping, Errno> {
         let needed = (needed as u64).next_multiple_of(PAGE).max(PAGE);
         let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         let usual = (*end - self.session).next_power_of_two() / 4;
-        let mut bytes = usual.clamp(CHUNK_BYTES_MIN, most).max(needed);
-        while let Err(errno) = self.reserve(*end, bytes) {
+        let mut bytes = usual.clamp(CHUNK_BYTES_MIN, maker.chunk_bytes_max()).max(needed);
+        while let Err(errno) = self.reserve(*end, bytes, maker) {
             let is_full = matches!(errno, Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG);
             if !is_full || bytes == needed {
                 return Err(errno);
@@ -162,11 +189,24 @@ impl Room {
         let offset = *end;
         *end += bytes;
         drop(end);
-        Mapping::new(&self.file, offset, usize::try_from(bytes).map_err(|_| Errno::EFBIG)?)
+        let mapping = Mapping::new(&self.file, offset, usize::try_from(bytes).map_err(|_| Errno::EFBIG)?)?;
+        for step in (0..bytes).step_by(STEP_BYTES as usize) {
+            mapping.populate(step as usize, STEP_BYTES as usize)?;
+            maker.has_made_a_step();
+        }
+        Ok(mapping)
     }
 
     /// Makes sure that the file has those bytes, and that the disk has room for them.
-    fn reserve(&self, offset: u64, bytes: u64) -> Result<(), Errno> {
+    fn reserve(&self, offset: u64, bytes: u64, maker: Maker) -> Result<(), Errno> {
+        for step in (0..bytes).step_by(STEP_BYTES as usize) {
+            self.reserve_step(offset + step, STEP_BYTES.min(bytes - step))?;
+            maker.has_made_a_step();
+        }
+        Ok(())
+    }
+
+    fn reserve_step(&self, offset: u64, bytes: u64) -> Result<(), Errno> {
         let signed = |number: u64| i64::try_from(number).map_err(|_| Errno::EFBIG);
         loop {
             return match fallocate(&*self.file, FallocateFlags::empty(), signed(offset)?, signed(bytes)?) {
@@ -198,7 +238,7 @@ impl Room {
             }
             drop(state);
             // If there is no room, whoever needs it finds that out, and why.
-            let made = make.then(|| self.make(0, CHUNK_BYTES_MAX).ok()).flatten();
+            let made = make.then(|| self.make(0, Maker::Helper).ok()).flatten();
             drop(full);
             state = self.state();
             (state.making, state.spare) = (false, made.or(state.spare.take()));

@@ -1,5 +1,6 @@
 //! One ring of a guest: chains are taken out of it, completions are put back.
 
+mod available;
 mod inflight;
 mod used;
 
@@ -7,13 +8,14 @@ pub use inflight::{Inflight, Region};
 
 use crate::chain::{Broken, Finished, Limits, Parsed, Parser, Table};
 use crate::memory::{Memory, MemoryMap};
+use available::Available;
 use blkstay_engine::request::Status;
 use std::fs::File;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use vhost_user_backend::{VringMutex, VringState, VringT};
-use virtio_queue::{Error, QueueOwnedT, QueueT};
+use virtio_queue::{Error, QueueT};
 use vm_memory::{GuestAddress, GuestAddressSpace, GuestMemoryMmap};
 
 /// Most chains that are taken out of a ring at once.
@@ -93,6 +95,19 @@ impl Ring {
     fn set_broken(&self, why: &str) {
         tracing::warn!(queue = self.index, why, "a ring is stopped");
         self.broken.store(true, Ordering::Release);
+    }
+
+    /// Whether there is anything to take, as far as a look at its index tells.
+    pub fn has_some(&self) -> bool {
+        let state = self.lock();
+        let vring = state.vring.get_ref();
+        let queue = vring.get_queue();
+        let is_new = || match queue.avail_idx(&*state.memory, Ordering::Relaxed) {
+            Ok(available) => available.0 != queue.next_avail(),
+            // Who takes finds that out as well.
+            Err(_) => true,
+        };
+        !self.is_broken() && serves(&vring) && (!state.resubmit.is_empty() || is_new())
     }
 
     /// Appends what the guest has made available, oldest first, up to [`TAKEN_AT_ONCE`].
@@ -228,8 +243,9 @@ impl State {
         }
         let queue = vring.get_queue_mut();
         let memory: &GuestMemoryMmap = &self.memory;
-        let table = Table { at: GuestAddress(queue.desc_table()), entries: queue.size() };
+        let table = || Table::new(GuestAddress(queue.desc_table()), queue.size(), memory);
         while let Some(head) = self.resubmit.pop() {
+            let table = table()?;
             let parsed = self.parser.parse(table, head, &self.memory, limits)?;
             self.in_flight += 1;
             taken.push(Taken { parsed, resubmitted: true });
@@ -238,30 +254,27 @@ impl State {
         if !taken.is_empty() {
             return Ok(());
         }
-        let size = usize::from(queue.size());
-        let before = queue.next_avail();
+        let next = queue.next_avail();
         let available = queue.avail_idx(memory, Ordering::Acquire).map_err(|_| Broken::Rings)?.0;
-        if available == before {
+        if available == next {
             return Ok(());
         }
-        if !queue.is_valid(memory) {
-            return Err(Broken::Rings);
-        }
+        let heads = Available::new(queue, memory, available)?;
+        let table = table()?;
         queue.disable_notification(memory).map_err(|_| Broken::Rings)?;
-        for chain in queue.iter(memory).map_err(|_| Broken::Rings)?.take(TAKEN_AT_ONCE) {
-            let head = chain.head_index();
-            let parsed = self.parser.parse(table, head, &self.memory, limits)?;
+        for head in heads.take(TAKEN_AT_ONCE) {
+            queue.set_next_avail(queue.next_avail().wrapping_add(1));
+            let parsed = self.parser.parse(table, head?, &self.memory, limits)?;
             taken.push(Taken { parsed, resubmitted: false });
             self.in_flight += 1;
-            if self.in_flight > size {
+            if self.in_flight > usize::from(queue.size()) {
                 return Err(Broken::TooMany);
             }
             if let Some(inflight) = &mut self.inflight {
-                inflight.taken(head);
+                inflight.taken(head?);
             }
         }
-        // Entries of the available ring are outside memory: looking again would never end.
-        if queue.next_avail() == before { Err(Broken::Rings) } else { Ok(()) }
+        Ok(())
     }
 
     fn complete(

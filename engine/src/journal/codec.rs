@@ -23,8 +23,7 @@ mod flag {
 pub struct Unwritable(String);
 
 /// The frame of a request that arrived, if it fits the fixed layout; one with payload tests never does.
-#[inline]
-pub fn arrived(t: Nanos, request: &Request, passed: bool, resubmitted: bool) -> Option<[u64; 5]> {
+fn arrived(t: Nanos, request: &Request, passed: bool, resubmitted: bool) -> Option<[u64; 5]> {
     let Request { id, queue, op, range, class, probes } = *request;
     let length = u32::try_from(range.length).ok()?;
     let body = [
@@ -40,8 +39,7 @@ pub fn arrived(t: Nanos, request: &Request, passed: bool, resubmitted: bool) -> 
 }
 
 /// The frame of a request that completed, if it fits the fixed layout.
-#[inline]
-pub fn completed(t: Nanos, id: RequestId, status: Status, passed: bool) -> Option<[u64; 3]> {
+fn completed(t: Nanos, id: RequestId, status: Status, passed: bool) -> Option<[u64; 3]> {
     let body = [t, named(id, status as u8)?];
     let head = Head::of(kind::COMPLETED, passed as u8 * flag::PASSED, 16, &body).word();
     let [t, named] = body;
@@ -49,7 +47,6 @@ pub fn completed(t: Nanos, id: RequestId, status: Status, passed: bool) -> Optio
 }
 
 /// A request's number and a byte, if they fit one word.
-#[inline]
 fn named(id: RequestId, byte: u8) -> Option<u64> {
     (id.0 >> 56 == 0).then_some(id.0 << 8 | u64::from(byte))
 }

@@ -20,6 +20,10 @@ pub mod kind {
     /// Nothing else follows in this chunk. Its body is one word: where in the file the lane's next chunk begins;
     /// or none, if nothing else follows in the lane.
     pub const END: u8 = 6;
+    /// Requests that no policy concerns arrived in one ring, at the same time and with numbers one after the other.
+    pub const PASSED_ARRIVED: u8 = 7;
+    /// Such requests completed well, at the same time.
+    pub const PASSED_COMPLETED: u8 = 8;
 }
 
 /// Words of the longest [`kind::END`]: every chunk has room for it after its last record.

@@ -3,8 +3,9 @@
 use super::chunk::HEADER_BYTES;
 use super::codec::decode;
 use super::frame::{Head, WORD, kind};
-use super::{Line, Trouble, What};
+use super::{Line, Trouble, What, run};
 use std::cell::Cell;
+use std::collections::VecDeque;
 
 /// Longest frame that is looked for after damage: else a hostile file could make that take for ever.
 const SOUGHT_BYTES_MAX: usize = 512;
@@ -19,6 +20,8 @@ pub struct Frames {
     /// Where in the file they are.
     offset: u64,
     at: usize,
+    /// What else the frame before stands for.
+    rest: VecDeque<Line>,
     /// Words of long frames that may still turn out to be none.
     patience: Cell<usize>,
 }
@@ -40,7 +43,7 @@ impl Frames {
     /// Of a chunk with those bytes that begins at `offset` in the file.
     pub fn new(bytes: Vec<u8>, offset: u64) -> Frames {
         let patience = Cell::new((bytes.len() / WORD).saturating_mul(PATIENCE));
-        Frames { bytes, offset, at: HEADER_BYTES, patience }
+        Frames { bytes, offset, at: HEADER_BYTES, rest: VecDeque::new(), patience }
     }
 
     /// Where in the file the next frame is.
@@ -58,14 +61,19 @@ impl Frames {
         self.bytes = bytes;
     }
 
-    /// Reads the next frame. After the end, or where nothing more has been written, it says so again and again.
+    /// Reads the next record. After the end, or where nothing more has been written, it says so again and again.
     pub fn next(&mut self) -> Next {
+        if let Some(line) = self.rest.pop_front() {
+            return Next::Line(line);
+        }
         match self.frame(self.at) {
             Some((Head { kind: kind::END, bytes, .. }, (body, _))) => {
                 Next::End { next: self.word(body).filter(|_| bytes > 0) }
             }
             Some((head, body)) => {
-                let read = decode(head, &self.bytes[body.0..body.1]);
+                let bytes = &self.bytes[body.0..body.1];
+                self.rest = run::decode(head, bytes).unwrap_or_default();
+                let read = self.rest.pop_front().or_else(|| decode(head, bytes));
                 let place = self.place();
                 self.at = body.0 + head.body_words() * WORD;
                 let unknown = Trouble { at: place, what: What::Unknown { kind: head.kind } };

@@ -4,7 +4,8 @@
 //! record of what came in and goes on with what follows from it; where nothing came in, time has passed. So a
 //! journal can be fed back ([`crate::replay`]). Fields are only ever added.
 //!
-//! A file of them consists of chunks ([`chunk`]), each with frames ([`frame`]) of one record each ([`codec`]); a
+//! A file of them consists of chunks ([`chunk`]), each with frames ([`frame`]) of one record each ([`codec`]) or
+//! of a run of short ones ([`run`]); a
 //! [`Reader`] merges what the lanes of a session have into one sequence. `docs/journal.md` has every layout. The same
 //! lines as JSON, one a line, are what journals are exported as.
 
@@ -14,6 +15,7 @@ pub mod frame;
 mod frames;
 mod reader;
 mod record;
+pub mod run;
 mod trouble;
 mod words;
 

@@ -95,10 +95,11 @@ fn run(hall: &Hall, image: &Image, whom: Contestant, bootable: &Bootable) -> Res
     let served = Served { place: &image.place, queues: 1 };
     let server = whom.start(hall.programs, served, hall.within, false, Server::start)?;
     let console = server.socket().with_file_name("console");
-    let spent = server.cpu_ns();
+    // A worker ends with its guest.
+    let spent = server.cpu_ns_of_all();
     let mut qemu = Qemu::start(bootable, &server.socket(), &console)?;
     qemu.wait(PATIENCE + hall.measured * 3)?;
-    let spent = server.cpu_ns().saturating_sub(spent) as f64;
+    let spent = server.cpu_ns_of_all().saturating_sub(spent) as f64;
     let said = std::fs::read_to_string(&console).context("the guest's console")?;
     let number = |what: &str| {
         let mut lines =
