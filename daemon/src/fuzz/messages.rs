@@ -295,7 +295,7 @@ fn converse(core: &Arc<Core>, guest: &Guest, random: &mut Random) -> u64 {
     let (own, theirs) = UnixStream::pair().expect("a pair of sockets");
     let mut sender = Sender { stream: own, lengths: Vec::new() };
     guest.fill(random);
-    greet(&mut sender, guest, core, random, random.0 % 4 != 0);
+    greet(&mut sender, guest, core, random, !random.0.is_multiple_of(4));
     for _ in 0..random.below(40) {
         babble(&mut sender, guest, core, random);
     }
