@@ -2,6 +2,7 @@
 
 use crate::core::Core;
 use crate::crew::Crew;
+use crate::cut::HungUp;
 use crate::handler::Handler;
 use crate::memory::MemoryMap;
 use crate::patience::Polling;
@@ -79,13 +80,19 @@ pub fn serve(core: &Arc<Core>, listener: &UnixListener, polling: Polling) {
     }
 }
 
-fn serve_guest(core: &Arc<Core>, stream: UnixStream, polling: Polling) -> Result<()> {
+/// Serves one guest until it is gone.
+///
+/// # Errors
+/// It said something that makes no sense, or this process has nothing left to serve it with.
+pub fn serve_guest(core: &Arc<Core>, stream: UnixStream, polling: Polling) -> Result<()> {
     let map = MemoryMap::new(GuestMemoryMmap::new());
     let model = core.device().model();
     let ring = |index| Ring::new(index, map.clone(), crate::device::QUEUE_SIZE_MAX).map(Arc::new);
     let rings = (0..model.queues).map(ring).collect::<Result<Vec<_>, _>>();
     let rings = rings.map_err(|error| anyhow!("{error}")).context("cannot make rings")?;
     let crew = Crew::start(core, &rings, polling).context("cannot start workers")?;
+    let _hung_up = HungUp::when_cut(stream.try_clone().context("cannot keep a descriptor")?);
+    core.device().connected();
     *core.connections().lock() = Some(Connected { crew: crew.clone(), requests: None });
     core.connected();
     tracing::info!(queues = rings.len(), threads = core.lanes(), "a guest connected");

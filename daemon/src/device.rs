@@ -2,7 +2,7 @@
 
 use crate::chain::{DISCARD_SECTORS_MAX, Limits, WRITE_ZEROES_SECTORS_MAX};
 use blkstay_engine::request::SECTOR;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_CONFIG_WCE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH,
@@ -51,14 +51,27 @@ pub struct Device {
     model: Model,
     /// Size of the disk in bytes, a multiple of a block.
     bytes: AtomicU64,
-    /// Whether writes may stay in a cache until a flush.
+    /// What the driver can do.
+    features: AtomicU64,
+    /// What the driver has said about the cache: nothing, to write through, to write back.
+    chosen: AtomicU8,
+    /// Whether writes may stay in a cache until a flush: what follows from both.
     writeback: AtomicBool,
 }
+
+const THROUGH: u8 = 1;
+const BACK: u8 = 2;
 
 impl Device {
     /// A device of so many bytes; its cache is write-back.
     pub fn new(model: Model, bytes: u64) -> Device {
-        Device { model, bytes: AtomicU64::new(bytes), writeback: AtomicBool::new(true) }
+        Device {
+            model,
+            bytes: AtomicU64::new(bytes),
+            features: AtomicU64::new(u64::MAX),
+            chosen: AtomicU8::new(0),
+            writeback: AtomicBool::new(true),
+        }
     }
 
     /// What it is from the start.
@@ -93,16 +106,46 @@ impl Device {
         !self.writeback.load(Ordering::Relaxed)
     }
 
-    /// What the driver has accepted: one that cannot flush gets a cache that needs none (section 5.2.5.2).
+    /// Another QEMU is connected: it has said nothing.
+    pub fn connected(&self) {
+        self.chosen.store(0, Ordering::Relaxed);
+        self.accepted(u64::MAX);
+    }
+
+    /// What the driver has accepted.
     pub fn accepted(&self, features: u64) {
-        self.writeback.store(features & 1 << VIRTIO_BLK_F_FLUSH != 0, Ordering::Relaxed);
+        self.features.store(features, Ordering::Relaxed);
+        self.settle_cache();
+    }
+
+    /// What the driver has said about the cache, if anything: whether it writes back. It holds as long as QEMU is
+    /// connected, over resets too, for QEMU says it once and shows it to every driver that comes.
+    pub fn chosen(&self) -> Option<bool> {
+        match self.chosen.load(Ordering::Relaxed) {
+            0 => None,
+            mode => Some(mode == BACK),
+        }
+    }
+
+    /// The cache writes back or through from now on.
+    pub fn choose(&self, writes_back: bool) {
+        self.chosen.store(if writes_back { BACK } else { THROUGH }, Ordering::Relaxed);
+        self.settle_cache();
+    }
+
+    /// A driver that cannot flush gets a cache that needs no flush (section 5.2.5.2), one that cannot choose one that does.
+    fn settle_cache(&self) {
+        let features = self.features.load(Ordering::Relaxed);
+        let can = |bit: u32| features & 1 << bit != 0;
+        let chosen = !can(VIRTIO_BLK_F_CONFIG_WCE) || self.chosen() != Some(false);
+        self.writeback.store(can(VIRTIO_BLK_F_FLUSH) && chosen, Ordering::Relaxed);
     }
 
     /// The driver writes into the configuration space; says whether it may.
     pub fn configure(&self, offset: u32, bytes: &[u8]) -> bool {
         match (offset, bytes) {
             (WRITEBACK_AT, [mode @ (0 | 1)]) => {
-                self.writeback.store(*mode == 1, Ordering::Relaxed);
+                self.choose(*mode == 1);
                 true
             }
             _ => false,
@@ -229,6 +272,10 @@ mod tests {
         assert!(!device.writes_through());
         device.accepted(0);
         assert!(device.writes_through(), "a driver that cannot flush needs no cache");
+        device.accepted(1 << VIRTIO_BLK_F_FLUSH | 1 << VIRTIO_BLK_F_CONFIG_WCE);
+        assert!(device.writes_through(), "what was chosen holds for the next driver, which is shown it");
+        device.connected();
+        assert!(!device.writes_through() && device.chosen().is_none());
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use crate::core::Core;
 use crate::crew::Crew;
+use crate::cut::Watched;
 use crate::device::QUEUE_SIZE_MAX;
-use crate::memory::MemoryMap;
+use crate::memory::{Memory, MemoryMap};
 use crate::ring::{Region, Ring};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::fs::File;
@@ -19,7 +20,7 @@ use vhost::vhost_user::message::{
 use vhost::vhost_user::{Error, GpuBackend, Result, VhostUserBackendReqHandlerMut};
 use vhost_user_backend::VringT;
 use virtio_bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
-use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap};
+use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestRegionMmap};
 
 /// What QEMU has said in one connection.
 pub struct Handler {
@@ -60,6 +61,19 @@ impl Handler {
         found.in_guest.checked_add(address - found.in_qemu).ok_or(Error::InvalidParam)
     }
 
+    /// How the cache writes is kept beside what is in flight: QEMU says it once, and a daemon that takes over has to know.
+    fn keep_cache_mode(&self) {
+        let (device, Some(region)) = (self.core.device(), &self.inflight) else { return };
+        match (device.chosen(), region.writes_back()) {
+            (Some(writes_back), _) => region.set_writes_back(writes_back),
+            (None, Some(writes_back)) => {
+                tracing::debug!(writes_back, "the cache writes as the guest told a daemon before this one");
+                device.choose(writes_back);
+            }
+            (None, None) => {}
+        }
+    }
+
     /// What is in flight in a ring is kept there, if QEMU has given memory for that.
     fn attach_inflight(&self, ring: &Ring) {
         ring.set_inflight(self.inflight.as_ref().and_then(|region| region.ring(ring.index)));
@@ -75,7 +89,7 @@ fn not_offered<T>() -> Result<T> {
     Err(Error::InvalidOperation("not offered"))
 }
 
-/// A region of memory as a file; refuses what its file does not reach: touching it would kill the daemon (SIGBUS).
+/// A region of memory as a file; refuses what its file does not reach: touching it would end the connection.
 fn map_region(region: &VhostUserMemoryRegion, file: File) -> Result<GuestRegionMmap> {
     let there = file.metadata().map_err(Error::ReqHandlerError)?;
     let end = region.mmap_offset.checked_add(region.memory_size);
@@ -158,10 +172,13 @@ impl VhostUserBackendReqHandlerMut for Handler {
             .collect();
         let bytes: u64 = self.mappings.iter().map(|mapping| mapping.bytes).sum();
         tracing::debug!(regions = regions.len(), bytes, "the guest's memory is mapped");
+        let watch = |region: &GuestRegionMmap| Watched::new(region.as_ptr(), region.size());
+        let watched =
+            map.iter().map(watch).collect::<io::Result<Arc<[_]>>>().map_err(Error::ReqHandlerError)?;
         let map = Arc::new(map);
         self.map.lock().map_err(|_| refused("the map of memory is lost"))?.replace((*map).clone());
         for ring in &self.rings {
-            ring.set_memory(map.clone());
+            ring.set_memory(Memory::watched(map.clone(), watched.clone()));
         }
         Ok(None)
     }
@@ -266,10 +283,11 @@ impl VhostUserBackendReqHandlerMut for Handler {
     }
 
     fn set_config(&mut self, offset: u32, bytes: &[u8], _flags: VhostUserConfigFlags) -> Result<()> {
-        match self.core.device().configure(offset, bytes) {
-            true => Ok(()),
-            false => Err(Error::InvalidParam),
+        if !self.core.device().configure(offset, bytes) {
+            return Err(Error::InvalidParam);
         }
+        self.keep_cache_mode();
+        Ok(())
     }
 
     fn set_gpu_socket(&mut self, _gpu: GpuBackend) -> Result<()> {
@@ -297,6 +315,7 @@ impl VhostUserBackendReqHandlerMut for Handler {
         }
         let region = Region::map(file, mmap_offset, mmap_size, num_queues, queue_size);
         self.inflight = Some(region.map_err(Error::ReqHandlerError)?);
+        self.keep_cache_mode();
         Ok(())
     }
 

@@ -9,7 +9,10 @@ mod connection;
 mod control;
 mod core;
 mod crew;
+mod cut;
 mod device;
+#[cfg(test)]
+mod fuzz;
 mod handler;
 mod inner;
 mod journal;
@@ -72,6 +75,7 @@ fn run(cli: &Cli) -> Result<()> {
     let runtime = runtime.context("cannot start the control socket's runtime")?;
     // From here on a signal ends the daemon in order: no socket stays behind.
     let signals = runtime.block_on(async { Signals::catch() })?;
+    cut::survive().context("cannot catch SIGBUS")?;
     ensure!(
         cli.control.as_ref() != Some(&cli.socket),
         "--control and --socket are the same path, {}; give each its own",

@@ -1,5 +1,6 @@
 //! The guest's memory.
 
+use crate::cut::Watched;
 use std::ops::Deref;
 use std::sync::Arc;
 use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
@@ -15,12 +16,21 @@ pub type MemoryMap = GuestMemoryAtomic<GuestMemoryMmap>;
 pub struct Memory(Arc<Map>);
 
 #[derive(Debug)]
-struct Map(Arc<GuestMemoryMmap>);
+struct Map {
+    /// Let go of before what is watched.
+    _watched: Option<Arc<[Watched]>>,
+    map: Arc<GuestMemoryMmap>,
+}
 
 impl Memory {
     /// For the use of one ring.
     pub fn new(map: Arc<GuestMemoryMmap>) -> Memory {
-        Memory(Arc::new(Map(map)))
+        Memory(Arc::new(Map { _watched: None, map }))
+    }
+
+    /// The same for memory that may be cut short.
+    pub fn watched(map: Arc<GuestMemoryMmap>, watched: Arc<[Watched]>) -> Memory {
+        Memory(Arc::new(Map { _watched: Some(watched), map }))
     }
 }
 
@@ -28,6 +38,6 @@ impl Deref for Memory {
     type Target = GuestMemoryMmap;
 
     fn deref(&self) -> &GuestMemoryMmap {
-        &self.0.0
+        &self.0.map
     }
 }

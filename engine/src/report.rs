@@ -132,6 +132,9 @@ pub struct StatsReport {
     pub bytes: u64,
     /// Whether a guest is connected.
     pub connected: bool,
+    /// Whether a write is on the media when it completes: the guest does not flush then.
+    #[serde(default)]
+    pub writes_through: bool,
     /// Requests that the drive has or that stand somewhere; those that go past the engine are not among them.
     pub in_flight: u64,
     /// Of these, those that are held or delayed.

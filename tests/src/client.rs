@@ -194,6 +194,13 @@ impl Client {
         self.frontend.set_inflight_fd(given, file.as_raw_fd()).expect("SET_INFLIGHT_FD");
     }
 
+    /// Cuts the file that the daemon keeps in it what is in flight.
+    #[track_caller]
+    pub fn cut_inflight(&self) {
+        let (_, file) = self.inflight.as_ref().expect("it keeps what is in flight");
+        file.set_len(0).expect("cut");
+    }
+
     /// Tells the daemon where the memory is.
     #[track_caller]
     pub fn share_memory(&self) {

@@ -3,6 +3,7 @@
 use crate::client::{Client, Setup};
 use crate::control::Control;
 use crate::random::Random;
+use crate::request::Request;
 use crate::{binary, fed_back, journal, wait_for};
 use blkstay_engine::journal::{Line, Record};
 use nix::sys::signal::{Signal, kill};
@@ -276,6 +277,21 @@ impl Daemon {
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
         wait_for("the daemon to end", || self.child.try_wait().expect("its exit status"))
+    }
+
+    /// Reads again and again until it has ended by itself; how many reads were through.
+    #[track_caller]
+    pub fn read_until_it_ends(&mut self) -> usize {
+        let mut client = self.connect_with(Setup { queue_size: 256, ..Setup::default() });
+        let mut seen = 0;
+        loop {
+            let read = client.start(&Request::read(0, 512));
+            wait_for("the read or the end", || (client.is_done(&read) || self.has_ended()).then_some(()));
+            if !client.is_done(&read) {
+                return seen;
+            }
+            seen += 1;
+        }
     }
 
     /// Ends it with a signal, and expects exit status 0 and no sockets left behind.

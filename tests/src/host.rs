@@ -10,6 +10,15 @@ pub fn skipped(why: &str) {
     eprintln!("\nSKIPPED: {why}\n");
 }
 
+/// Whether a program is there; says so if not.
+pub fn have(program: &str) -> bool {
+    let found = Command::new(program).arg("-V").output().is_ok();
+    if !found {
+        skipped(&format!("there is no {program}; `make setup` installs it"));
+    }
+    found
+}
+
 /// A filesystem in memory that is full when it has so many bytes.
 #[derive(Debug)]
 pub struct SmallFilesystem(TempDir);
@@ -49,7 +58,14 @@ pub struct Loop(PathBuf);
 impl Loop {
     /// Makes one; `None` if that is not allowed.
     pub fn before(file: &Path) -> Option<Loop> {
-        let output = Command::new("losetup").args(["--find", "--show"]).arg(file).output();
+        Loop::of_sectors(file, 512)
+    }
+
+    /// The same with sectors of so many bytes.
+    pub fn of_sectors(file: &Path, bytes: u32) -> Option<Loop> {
+        let sector = bytes.to_string();
+        let output =
+            Command::new("losetup").args(["--find", "--show", "--sector-size", &sector]).arg(file).output();
         let device = output.as_ref().map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
         match device {
             Ok(device) if device.starts_with("/dev/") => Some(Loop(device.into())),

@@ -215,16 +215,7 @@ fn a_guest_that_goes_in_the_middle_of_work_leaves_nothing_open() {
 #[test]
 fn a_journal_that_is_full_ends_the_run_loudly_and_nothing_is_served_after_that() {
     let mut daemon = Recipe::new().file_blocks_max(136).start();
-    let mut client = daemon.connect_with(Setup { queue_size: 256, ..Setup::default() });
-    let mut seen = 0;
-    loop {
-        let read = client.start(&Request::read(0, 512));
-        wait_for("the read or the end", || (client.is_done(&read) || daemon.has_ended()).then_some(()));
-        if !client.is_done(&read) {
-            break;
-        }
-        seen += 1;
-    }
+    let seen = daemon.read_until_it_ends();
     assert_eq!(daemon.wait().code(), Some(1));
     assert!(daemon.errors().contains("the journal cannot be written: File too large"), "{}", daemon.errors());
     let completed = journal::completed(&daemon.records());

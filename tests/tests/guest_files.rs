@@ -4,25 +4,17 @@
 //! `BLKSTAY_OPERATIONS` says how many operations on files, `BLKSTAY_REQUESTS` how many requests; the usual numbers are for
 //! short tests.
 
+use blkstay_lab::kernel::Need;
 use blkstay_tests::daemon::Recipe;
 use blkstay_tests::guest::{Boot, Disk, Guest};
-use blkstay_tests::host::skipped;
-use blkstay_tests::number;
+use blkstay_tests::host::{Loop, have};
+use blkstay_tests::{journal, number};
 use nix::sys::signal::Signal;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const DISK_BYTES: u64 = 384 << 20;
-
-/// Whether a program of the host is there; says so if not.
-fn have(program: &str) -> bool {
-    let found = Command::new(program).arg("-V").output().is_ok();
-    if !found {
-        skipped(&format!("there is no {program}"));
-    }
-    found
-}
 
 #[track_caller]
 fn run(program: &str, arguments: &[&str], path: &Path) {
@@ -49,28 +41,42 @@ fn exercised(guest: Guest) -> String {
     what
 }
 
-/// Exercises a file on a filesystem, on the daemon's disk and on QEMU's own: it ends with the same content.
-fn exercise_files(filesystem: &'static str, make: &[&str], check: &[&str]) {
+/// What makes `/dev/dm-0` be on two disks at once: whatever is written goes to both, what is read comes from the first.
+const MIRROR: &str = "dmsetup create both --table \"0 $(cat /sys/block/vda/size) \
+                      mirror core 2 1024 nosync 2 /dev/vda 0 /dev/vdb 0\" || say failed\n";
+
+/// Exercises a file on a filesystem that is on the daemon's disk and on QEMU's own in one and the same run: the filesystem
+/// is clean, and the disks are alike byte by byte. Two runs would not be, for their clocks.
+fn exercise_files(filesystem: &str, make: &[&str], check: &[&str]) {
     let (maker, checker) = (make[0], check[0]);
-    if !have(maker) || !have(checker) {
+    if ![maker, checker, "dmsetup"].into_iter().all(have) {
         return;
     }
     let directory = tempfile::tempdir().expect("a directory");
     let (operations, seed) = (number("BLKSTAY_OPERATIONS", 1500), number("BLKSTAY_SEED", 1));
     let script = format!(
-        "appear /dev/vda\nmount -t {filesystem} /dev/vda /mnt || say failed\n\
-         exercise files /mnt/file operations={operations} seed={seed} || say failed\numount /mnt\n"
+        "appear /dev/vda\nappear /dev/vdb\n{MIRROR}\
+         mount -t {filesystem} -o discard /dev/dm-0 /mnt || say failed\n\
+         exercise files /mnt/file operations={operations} seed={seed} || say failed\n\
+         umount /mnt\ndmsetup remove both || say failed\n"
     );
-    let boot = Boot::new(&script).filesystem(filesystem);
+    let mirror = Need::new("dm_mirror", "CONFIG_DM_MIRROR");
     let (ours, theirs) = (blank(directory.path(), "ours"), blank(directory.path(), "theirs"));
     run(maker, &make[1..], &ours);
     std::fs::copy(&ours, &theirs).expect("a copy");
+    let boot = Boot::new(&script).filesystem(filesystem).driver(mirror).program("dmsetup").beside(&theirs);
     let mut daemon = Recipe::new().image(&ours).start();
-    let on_ours = exercised(boot.start(Disk::Served(&daemon.socket)));
+    let done = exercised(boot.start(Disk::Served(&daemon.socket)));
     daemon.end(Signal::SIGTERM);
     run(checker, &check[1..], &ours);
-    println!("RESULT {filesystem}: {on_ours}");
-    assert_eq!(on_ours, exercised(boot.start(Disk::Raw(&theirs))));
+    assert_alike(&ours, &theirs);
+    println!("RESULT {filesystem}: {done}; {} requests", journal::arrived(&daemon.records()).len());
+}
+
+#[track_caller]
+fn assert_alike(ours: &Path, theirs: &Path) {
+    let same = std::fs::read(ours).expect("our image") == std::fs::read(theirs).expect("QEMU's image");
+    assert!(same, "the image is not what it is on QEMU's own disk");
 }
 
 #[test]
@@ -86,6 +92,29 @@ fn a_file_on_xfs_holds_what_was_written_and_the_filesystem_is_clean() {
 /// Exercises the bare disk, on the daemon and on QEMU's own: the images are the same.
 fn exercise_blocks(cpus: u16, depth: u16, more: &[&str], block: u64) {
     let directory = tempfile::tempdir().expect("a directory");
+    let (ours, theirs) = blank_disks(directory.path());
+    compare_blocks(cpus, depth, Recipe::new().image(&ours), more, (&ours, &theirs), block);
+}
+
+/// Two images for exercises of the bare disk.
+fn blank_disks(directory: &Path) -> (PathBuf, PathBuf) {
+    let make = |name| {
+        let path = blank(directory, name);
+        File::options().write(true).open(&path).expect("the image").set_len(32 << 20).expect("its size");
+        path
+    };
+    (make("ours"), make("theirs"))
+}
+
+/// The same for a daemon that serves ours, which has more arguments.
+fn compare_blocks(
+    cpus: u16,
+    depth: u16,
+    recipe: Recipe,
+    more: &[&str],
+    (ours, theirs): (&Path, &Path),
+    block: u64,
+) {
     let (requests, seed) = (number("BLKSTAY_REQUESTS", 1000), number("BLKSTAY_SEED", 1));
     let script = format!(
         "appear /dev/vda\nread block </sys/block/vda/queue/logical_block_size\nsay block $block\n\
@@ -93,19 +122,14 @@ fn exercise_blocks(cpus: u16, depth: u16, more: &[&str], block: u64) {
          say failed\n"
     );
     let boot = Boot::new(&script).cpus(cpus);
-    let (ours, theirs) = (blank(directory.path(), "ours"), blank(directory.path(), "theirs"));
-    for image in [&ours, &theirs] {
-        File::options().write(true).open(image).expect("the image").set_len(32 << 20).expect("its size");
-    }
-    let recipe = more.iter().fold(Recipe::new().image(&ours), |recipe, argument| recipe.argument(argument));
+    let recipe = more.iter().fold(recipe, |recipe, argument| recipe.argument(argument));
     let mut daemon = recipe.start();
     let guest = boot.start(Disk::Served(&daemon.socket));
     assert_eq!(guest.expect("block"), block.to_string());
     println!("RESULT {cpus} queues, depth {depth}, block {block}: {}", exercised(guest));
     daemon.end(Signal::SIGTERM);
-    exercised(boot.blocks_of(block).start(Disk::Raw(&theirs)));
-    let same = std::fs::read(&ours).expect("our image") == std::fs::read(&theirs).expect("QEMU's image");
-    assert!(same, "the image is not what it is on QEMU's own disk");
+    exercised(boot.blocks_of(block).start(Disk::Raw(theirs)));
+    assert_alike(ours, theirs);
 }
 
 #[test]
@@ -120,6 +144,13 @@ fn the_bare_disk_with_four_queues_is_what_it_is_on_qemus_own() {
 }
 
 #[test]
-fn a_disk_with_blocks_of_4096_bytes_is_what_it_is_on_qemus_own() {
-    exercise_blocks(2, 32, &["--block-size", "4096"], 4096);
+fn a_block_device_with_sectors_of_4096_bytes_is_what_it_is_on_qemus_own() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (ours, theirs) = blank_disks(directory.path());
+    let device = Loop::of_sectors(&ours, 4096);
+    let recipe = match &device {
+        Some(device) => Recipe::new().image(device.path()).argument("--direct"),
+        None => Recipe::new().image(&ours),
+    };
+    compare_blocks(2, 32, recipe, &["--block-size", "4096"], (&ours, &theirs), 4096);
 }

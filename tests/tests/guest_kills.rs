@@ -1,5 +1,6 @@
 //! The daemon is killed under a guest that works on its disk: QEMU connects again, and the guest notices nothing.
 
+use blkstay_engine::journal::Record;
 use blkstay_tests::daemon::{Daemon, Recipe};
 use blkstay_tests::guest::{Boot, Disk};
 use blkstay_tests::number;
@@ -42,6 +43,10 @@ fn kill_often(recipe: Recipe, cpus: u16, depth: u16) {
     guest.expect("fine");
     guest.end();
     daemon.end(Signal::SIGTERM);
+    let taken_up = |record: &&Record| matches!(record, Record::Arrived { resubmitted: true, .. });
+    let taken_up = daemon.records().iter().filter(taken_up).count();
+    println!("{taken_up} requests were under way when it was killed");
+    assert!(taken_up as u64 > kills / 2, "too little was under way to prove anything");
 }
 
 #[test]

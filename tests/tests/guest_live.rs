@@ -109,6 +109,19 @@ fn a_disk_that_is_unplugged_leaves_nothing_behind_and_may_be_plugged_in_again() 
 }
 
 #[test]
+fn a_kernel_that_boots_another_one_gets_what_is_held_and_the_other_finds_it_written() {
+    let second = "appear /dev/vda\nd=$(dd if=/dev/vda bs=4k skip=256 count=1 iflag=direct 2>/dev/null | head -c 9)\n\
+                  say second \"$d\"\ndd if=/dev/vda of=/dev/null bs=4k count=1 iflag=direct && say works";
+    let first = "say leaving\nexercise kexec /kernel /then || say failed";
+    let (daemon, guest) = start(first, |boot| boot.then(second));
+    guest.expect("leaving");
+    assert_eq!(guest.expect("second"), "#!/bin/bu", "what was held is not on the disk");
+    guest.expect("works");
+    assert_eq!(released_by(&daemon, Cause::RingStop), 1);
+    finish(guest, daemon);
+}
+
+#[test]
 fn a_qemu_that_dies_leaves_what_is_held_abandoned() {
     let (daemon, guest) = start("wait", |boot| boot);
     drop(guest);

@@ -6,6 +6,7 @@ use blkstay_engine::request::Status;
 use blkstay_tests::client::Client;
 use blkstay_tests::daemon::{Daemon, Recipe};
 use blkstay_tests::host::{Loop, SmallFilesystem};
+use blkstay_tests::journal;
 use blkstay_tests::request::{Done, IO_ERROR, OK, Request};
 use std::fs::OpenOptions;
 use std::path::Path;
@@ -135,4 +136,18 @@ fn a_flush_says_that_what_was_written_is_lost() {
     assert_eq!(failures.len(), 1, "only the flush failed: {failures:?}");
     drop(client);
     daemon.assert_serves();
+}
+
+#[test]
+fn a_journal_whose_disk_is_full_ends_the_daemon_which_says_so() {
+    let Some(small) = SmallFilesystem::mount(MB) else { return };
+    let path = small.path().join("journal");
+    let mut daemon =
+        Recipe::new().no_journal().argument("--journal").argument(&path.display().to_string()).start();
+    let seen = daemon.read_until_it_ends();
+    assert_eq!(daemon.wait().code(), Some(1));
+    let errors = daemon.errors();
+    assert!(errors.contains("the journal cannot be written: No space left on device"), "{errors}");
+    let completed = journal::completed(&journal::read(&path));
+    assert!(0 < seen && seen <= completed, "{seen} seen, {completed} in the journal");
 }

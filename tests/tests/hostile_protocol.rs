@@ -132,7 +132,7 @@ fn one_message(random: &mut Random, client: &mut Client, descriptors: &Descripto
         }
         11 | 12 => {
             let what = random.pick(&[GET_INFLIGHT_FD, SET_INFLIGHT_FD, SET_INFLIGHT_FD]);
-            let queues = [odd(random, 1) as u16, odd(random, 64) as u16].map(u16::to_le_bytes).concat();
+            let queues = [odd(random, 1) as u16, odd(random, 64) as u16, 0, 0].map(u16::to_le_bytes).concat();
             let payload = [words(&[odd(random, 4096), odd(random, 0)]), queues].concat();
             send(client, what, &payload, &[fd][..random.below(2) as usize]);
         }

@@ -124,6 +124,7 @@ impl Core {
             uptime_ns: self.now(),
             bytes: self.drive.bytes(),
             connected: self.connections.is_connected(),
+            writes_through: self.device.writes_through(),
             in_flight,
             held,
             passing: self.passed.all_in_flight(),

@@ -1,6 +1,7 @@
 //! What is in flight, kept in memory that QEMU holds for a daemon that dies ("Inflight I/O tracking" in QEMU's
 //! vhost-user protocol, split rings).
 
+use crate::cut::Watched;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::fs::File;
 use std::io;
@@ -25,16 +26,34 @@ const ALIGNMENT: usize = 64;
 /// The protocol's version.
 const VERSION: u16 = 1;
 
+/// Bytes behind the rings' parts, which the protocol leaves to the daemon: a mark, and how the cache writes, in 8 each.
+const TRAILER: usize = ALIGNMENT;
+const MARK: u64 = u64::from_le_bytes(*b"blkcache");
+const CACHE_AT: usize = 8;
+
 /// The memory for all rings of a device.
 #[derive(Clone, Debug)]
 pub struct Region {
-    mapped: Arc<MmapRegion>,
+    shared: Arc<Shared>,
+    queues: u16,
     queue_size: u16,
 }
 
+/// A mapping of a file that somebody else may cut short.
+#[derive(Debug)]
+struct Shared {
+    /// Let go of before what is watched.
+    _watched: Watched,
+    mapped: MmapRegion,
+}
+
 impl Region {
-    /// Bytes for so many rings of that size.
+    /// Bytes for so many rings of that size, and what is kept beside them.
     pub fn bytes(queues: u16, queue_size: u16) -> usize {
+        Region::rings_bytes(queues, queue_size) + TRAILER
+    }
+
+    fn rings_bytes(queues: u16, queue_size: u16) -> usize {
         usize::from(queues) * Region::queue_bytes(queue_size)
     }
 
@@ -57,23 +76,51 @@ impl Region {
     /// # Errors
     /// It is too small for these rings, or cannot be mapped.
     pub fn map(file: File, offset: u64, bytes: u64, queues: u16, queue_size: u16) -> io::Result<Region> {
-        let needed = Region::bytes(queues, queue_size);
+        let needed = Region::rings_bytes(queues, queue_size);
         let end = offset.checked_add(needed as u64);
         let there = file.metadata()?.len();
         if bytes < needed as u64 || end.is_none_or(|end| end > there) {
             return Err(io::Error::other("the memory for requests in flight is smaller than its rings need"));
         }
-        let mapped =
-            MmapRegion::from_file(FileOffset::new(file, offset), needed).map_err(io::Error::other)?;
-        Ok(Region { mapped: Arc::new(mapped), queue_size })
+        // Another daemon may have made it, which kept nothing else in it.
+        let whole = Region::bytes(queues, queue_size) as u64;
+        let has_more = bytes >= whole && offset.checked_add(whole).is_some_and(|end| end <= there);
+        let length = if has_more { whole as usize } else { needed };
+        let mapped: MmapRegion =
+            MmapRegion::from_file(FileOffset::new(file, offset), length).map_err(io::Error::other)?;
+        let watched = Watched::new(mapped.as_ptr(), mapped.size())?;
+        Ok(Region { shared: Arc::new(Shared { _watched: watched, mapped }), queues, queue_size })
+    }
+
+    fn trailer(&self) -> Option<VolatileSlice<'_>> {
+        let at = Region::rings_bytes(self.queues, self.queue_size);
+        self.shared.mapped.get_slice(at, TRAILER).ok()
+    }
+
+    /// Whether the cache writes back or through, if a guest has chosen.
+    pub fn writes_back(&self) -> Option<bool> {
+        let trailer = self.trailer()?;
+        let word = |at| trailer.read_obj::<u64>(at).ok();
+        match (word(0)?, word(CACHE_AT)?) {
+            (MARK, 1) => Some(false),
+            (MARK, 2) => Some(true),
+            _ => None,
+        }
+    }
+
+    /// A guest has chosen how the cache writes.
+    pub fn set_writes_back(&self, writes_back: bool) {
+        let Some(trailer) = self.trailer() else { return };
+        let _ = trailer.write_obj(1 + u64::from(writes_back), CACHE_AT);
+        let _ = trailer.write_obj(MARK, 0);
     }
 
     /// The part of one ring.
     pub fn ring(&self, index: u16) -> Option<Inflight> {
         let bytes = Region::queue_bytes(self.queue_size);
         let offset = usize::from(index) * bytes;
-        (offset + bytes <= self.mapped.size()).then(|| Inflight {
-            mapped: self.mapped.clone(),
+        (index < self.queues).then(|| Inflight {
+            shared: self.shared.clone(),
             offset,
             bytes,
             counter: 0,
@@ -85,7 +132,7 @@ impl Region {
 /// What is in flight in one ring.
 #[derive(Debug)]
 pub struct Inflight {
-    mapped: Arc<MmapRegion>,
+    shared: Arc<Shared>,
     offset: usize,
     bytes: usize,
     counter: u64,
@@ -99,7 +146,7 @@ fn state_at(head: u16) -> usize {
 
 impl Inflight {
     fn slice(&self) -> Option<VolatileSlice<'_>> {
-        self.mapped.get_slice(self.offset, self.bytes).ok()
+        self.shared.mapped.get_slice(self.offset, self.bytes).ok()
     }
 
     /// A chain is in flight from now on.
@@ -259,6 +306,23 @@ mod tests {
         assert_eq!(next.left(SIZE, 12), Ok(vec![2, 4]), "a third daemon finds the same");
         next.taken(6);
         assert_eq!(kept.ring(0).left(SIZE, 12), Ok(vec![2, 4, 6]), "what comes later counts as later");
+    }
+
+    #[test]
+    fn how_the_cache_writes_is_kept_where_there_is_room_for_it() {
+        let kept = Kept::new();
+        let region =
+            |bytes: usize| Region::map(kept.0.try_clone().unwrap(), 0, bytes as u64, QUEUES, SIZE).unwrap();
+        let whole = Region::bytes(QUEUES, SIZE);
+        assert_eq!(region(whole).writes_back(), None);
+        for mode in [false, true] {
+            region(whole).set_writes_back(mode);
+            assert_eq!(region(whole).writes_back(), Some(mode));
+            region(whole - TRAILER).set_writes_back(!mode);
+            assert_eq!(region(whole - TRAILER).writes_back(), None);
+        }
+        assert_eq!(kept.ring(1).left(SIZE, 0), Ok(vec![]), "it is nobody's ring");
+        assert!(region(whole).ring(QUEUES).is_none());
     }
 
     #[test]

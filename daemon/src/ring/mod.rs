@@ -171,8 +171,8 @@ impl Ring {
     }
 
     /// The guest's memory is another from now on.
-    pub fn set_memory(&self, map: Arc<GuestMemoryMmap>) {
-        self.lock().memory = Memory::new(map);
+    pub fn set_memory(&self, memory: Memory) {
+        self.lock().memory = memory;
     }
 
     /// Does something with its settings.

@@ -29,6 +29,7 @@ pub fn look(seconds: u64) -> Look {
         connected: true,
         in_flight: 1,
         held: 1,
+        writes_through: false,
         passing: 4,
         policy,
         ops: vec![op(Op::Read, 1000, 0), op(Op::Write, 500, seconds)],

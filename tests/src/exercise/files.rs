@@ -31,6 +31,7 @@ pub fn run(path: &Path, settings: &Settings) {
         file.step();
         if number % COMPARED_EVERY == 0 {
             file.compare();
+            println!("{SAYS} progress {number}");
         }
     }
     file.buffered.sync_all().expect("fsync");

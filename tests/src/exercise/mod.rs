@@ -4,6 +4,7 @@
 
 pub mod blocks;
 pub mod files;
+pub mod kexec;
 pub mod settings;
 
 /// What lines begin with that are for the test outside.

@@ -7,9 +7,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Writes it.
+/// Writes it; `files` are at its root, by their names there.
 #[track_caller]
-pub fn write(to: &Path, modules: &[Module], programs: &[PathBuf], init: &str) {
+pub fn write(to: &Path, modules: &[Module], programs: &[PathBuf], files: &[(&str, PathBuf)], init: &str) {
     let mut archive = Archive { out: Vec::new(), inode: 1, directories: BTreeSet::new() };
     for directory in ["dev", "mnt", "proc", "run", "sys", "tmp"] {
         archive.directory(directory.as_ref());
@@ -23,6 +23,9 @@ pub fn write(to: &Path, modules: &[Module], programs: &[PathBuf], init: &str) {
     }
     for module in modules {
         archive.file(format!("modules/{}.ko", module.name).as_ref(), &module.bytes);
+    }
+    for (name, path) in files {
+        archive.copy(name.as_ref(), path);
     }
     archive.file("init".as_ref(), init.as_bytes());
     std::fs::write(to, trailer(archive.out).expect("the end of the archive")).expect("write the initramfs");

@@ -6,7 +6,7 @@ mod qmp;
 pub use qmp::Qmp;
 
 use crate::exercise::SAYS;
-use blkstay_lab::kernel::{self, Cache, Need};
+use blkstay_lab::kernel::{self, Cache, Module, Need};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -16,8 +16,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// How long a guest may be silent while something is expected of it.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a guest may be silent while something is expected of it: `BLKSTAY_PATIENCE` seconds.
+#[track_caller]
+pub fn patience() -> Duration {
+    Duration::from_secs(crate::number("BLKSTAY_PATIENCE", 120))
+}
 
 /// The kernel, unless `BLKSTAY_GUEST_KERNEL` names another.
 const KERNEL: &str = "debian:6.12";
@@ -51,18 +54,30 @@ pub enum Disk<'a> {
 pub struct Boot {
     script: String,
     cpus: u16,
-    filesystem: Option<&'static str>,
-    files: Vec<PathBuf>,
+    needs: Vec<Need>,
+    programs: Vec<PathBuf>,
     reboots: bool,
     /// Bytes of a block of QEMU's own disk.
     block_bytes: u64,
+    /// Image of a second disk, QEMU's own.
+    beside: Option<PathBuf>,
+    /// What a second kernel does, which the first one boots.
+    then: Option<String>,
 }
 
 impl Boot {
     /// A guest with one processor and one queue that does what a shell script says.
     pub fn new(script: &str) -> Boot {
-        let script = script.to_owned();
-        Boot { script, cpus: 1, filesystem: None, files: Vec::new(), reboots: false, block_bytes: 512 }
+        Boot {
+            script: script.to_owned(),
+            cpus: 1,
+            needs: vec![Need::VIRTIO_PCI, Need::VIRTIO_BLK],
+            programs: vec![on_path("busybox"), exerciser()],
+            reboots: false,
+            block_bytes: 512,
+            beside: None,
+            then: None,
+        }
     }
 
     /// The same with so many processors, and a queue for each.
@@ -71,8 +86,27 @@ impl Boot {
     }
 
     /// The same with a filesystem.
-    pub fn filesystem(self, filesystem: &'static str) -> Boot {
-        Boot { filesystem: Some(filesystem), ..self }
+    pub fn filesystem(self, filesystem: &str) -> Boot {
+        self.driver(match filesystem {
+            "xfs" => Need::new("xfs", "CONFIG_XFS_FS"),
+            _ => Need::EXT4,
+        })
+    }
+
+    /// The same with another driver.
+    pub fn driver(mut self, need: Need) -> Boot {
+        self.needs.push(need);
+        self
+    }
+
+    /// The same with a second disk, QEMU's own, from a raw image.
+    pub fn beside(self, image: &Path) -> Boot {
+        Boot { beside: Some(image.to_owned()), ..self }
+    }
+
+    /// The same with its own kernel as `/kernel`, and as `/then` a root for it that does what a script says.
+    pub fn then(self, script: &str) -> Boot {
+        Boot { then: Some(script.to_owned()), ..self }
     }
 
     /// The same, QEMU's own disk with blocks of so many bytes.
@@ -80,9 +114,10 @@ impl Boot {
         Boot { block_bytes, ..self }
     }
 
-    /// The same with another program in its `/bin`.
-    pub fn program(mut self, path: PathBuf) -> Boot {
-        self.files.push(path);
+    /// The same with another program in its `/bin`, which is on the host's path.
+    #[track_caller]
+    pub fn program(mut self, name: &str) -> Boot {
+        self.programs.push(on_path(name));
         self
     }
 
@@ -98,19 +133,15 @@ impl Boot {
         let cache = Cache::from_env().expect("the cache of kernels");
         let spec = std::env::var("BLKSTAY_GUEST_KERNEL").unwrap_or_else(|_| KERNEL.to_owned());
         let kernel = kernel::resolve(&spec, &cache, &|_| {}).expect("a kernel");
-        let mut needs = vec![Need::VIRTIO_PCI, Need::VIRTIO_BLK];
-        needs.extend(self.filesystem.map(|name| match name {
-            "xfs" => Need::new("xfs", "CONFIG_XFS_FS"),
-            _ => Need::EXT4,
-        }));
-        let modules = kernel.need(&needs).expect("its modules");
-        let insert = |module: &kernel::Module| format!("insmod /modules/{}.ko\n", module.name);
-        let insert: String = modules.iter().map(insert).collect();
-        let init = format!("{PRELUDE}{insert}{}\nsay end\npoweroff -f\n", self.script);
-        let mut programs = vec![on_path("busybox"), exerciser()];
-        programs.extend(self.files.iter().cloned());
+        let modules = kernel.need(&self.needs).expect("its modules");
         let root = directory.path().join("initramfs");
-        initramfs::write(&root, &modules, &programs, &init);
+        let mut files = Vec::new();
+        if let Some(script) = &self.then {
+            let then = directory.path().join("then");
+            initramfs::write(&then, &modules, &self.programs, &[], &init(&modules, script));
+            files.extend([("kernel", kernel.image.clone()), ("then", then)]);
+        }
+        initramfs::write(&root, &modules, &self.programs, &files, &init(&modules, &self.script));
         self.run(disk, &kernel.image, &root, directory)
     }
 
@@ -121,6 +152,13 @@ impl Boot {
         let (console, monitor) = (listen("console"), listen("monitor"));
         let mut command = Command::new("qemu-system-x86_64");
         command.args(machine(self.cpus)).args(device(disk, self.cpus, self.block_bytes));
+        if let Some(image) = &self.beside {
+            command.args([
+                "-drive",
+                &format!("if=none,id=beside,format=raw,discard=unmap,file={}", image.display()),
+            ]);
+            command.args(["-device", "virtio-blk-pci,drive=beside,bus=port1,id=vdb"]);
+        }
         for (id, path) in [("console", at("console")), ("monitor", at("monitor"))] {
             command.args(["-chardev", &format!("socket,id={id},path={}", path.display())]);
         }
@@ -141,6 +179,13 @@ impl Boot {
         guest.qmp.greet();
         guest
     }
+}
+
+/// Process 1.
+fn init(modules: &[Module], script: &str) -> String {
+    let insert: String =
+        modules.iter().map(|module| format!("insmod /modules/{}.ko\n", module.name)).collect();
+    format!("{PRELUDE}{insert}{script}\nsay end\npoweroff -f\n")
 }
 
 /// Reads a console to its end.
@@ -181,7 +226,7 @@ impl Guest {
     #[track_caller]
     pub fn expect_any(&self, whats: &[&str]) -> (usize, String) {
         loop {
-            let line = self.lines.recv_timeout(PATIENCE);
+            let line = self.lines.recv_timeout(patience());
             let line = line.unwrap_or_else(|_| panic!("the guest did not say {whats:?}"));
             let Some((_, words)) = line.split_once(SAYS) else { continue };
             let words = words.trim();
@@ -246,6 +291,7 @@ fn machine(cpus: u16) -> Vec<String> {
         ["-object", "memory-backend-memfd,id=mem,size=512M,share=on"],
         ["-display", "none"],
         ["-device", "pcie-root-port,id=port0,chassis=1,slot=1"],
+        ["-device", "pcie-root-port,id=port1,chassis=2,slot=2"],
     ];
     let flags = ["-nodefaults", "-no-user-config"];
     flags.iter().chain(arguments.iter().flatten()).map(|word| (*word).to_owned()).collect()

@@ -1,6 +1,6 @@
 //! QEMU's monitor (QMP): JSON, one object a line.
 
-use super::PATIENCE;
+use super::patience;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -16,7 +16,7 @@ impl Qmp {
     /// A connection on which nothing was said.
     #[track_caller]
     pub fn new(write: UnixStream) -> Qmp {
-        write.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+        write.set_read_timeout(Some(patience())).expect("a read timeout");
         let read = BufReader::new(write.try_clone().expect("clone"));
         Qmp { read, write, events: Vec::new() }
     }
