@@ -4,8 +4,8 @@ use blkstay_engine::journal::{Abandon, Cause, Piece, Record, Stage, Trouble, Wha
 use blkstay_engine::request::{Op, RequestId};
 use blkstay_tests::client::{Client, Setup};
 use blkstay_tests::daemon::{Daemon, Recipe};
+use blkstay_tests::journal;
 use blkstay_tests::request::{OK, Pending, Request};
-use blkstay_tests::{journal, wait_for};
 use nix::sys::signal::Signal;
 
 /// Holds the first write at submit and the first read at complete.

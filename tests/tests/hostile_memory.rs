@@ -88,7 +88,7 @@ fn memory_for_what_is_in_flight_that_is_gone_ends_the_connection() {
 #[test]
 fn messages_about_memory_that_is_gone_end_the_connection() {
     let mut daemon = Daemon::start();
-    let mut client = daemon.connect();
+    let client = daemon.connect();
     client.memory.file().set_len(0).expect("cut");
     let config = client.queues[0].config();
     let _ = client.frontend.set_vring_addr(0, &config);

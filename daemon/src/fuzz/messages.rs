@@ -5,7 +5,7 @@
 use super::{Random, Watch, number};
 use crate::connection;
 use crate::core::Core;
-use crate::crew::Polling;
+use crate::patience::Polling;
 use blkstay_drives::{Drive, ImageSpec, Spec};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{ControlMessage, MsgFlags, recv, sendmsg};

@@ -15,6 +15,7 @@ use crate::classes::Classes;
 use crate::core::{Core, Parts};
 use crate::device::{Device, Model};
 use crate::journal::Journal;
+use crate::timer::{Polling, Timer};
 use blkstay_drives::Drive;
 use blkstay_engine::policy::{Policy, Settings};
 use std::sync::Arc;
@@ -76,6 +77,7 @@ fn core(drive: Arc<dyn Drive<Carried>>, policy: &str) -> Arc<Core> {
         device: Device::new(model, bytes),
         journal: Journal::none(),
         classes: Classes::new(Arc::new(|_, _| false), bytes, false),
+        timer: Timer::new(Polling::Brief),
         failed: tokio::sync::mpsc::unbounded_channel().0,
     });
     let settings = Settings::default();
