@@ -63,10 +63,8 @@ fn assert_shows(document: &Value, test: &str, verdict: &str, word: &str, why: &s
 
 /// Holds nothing, and is for every flush; the symptom is a line that a test of the tree prints.
 const POLICY: &str = r#"
-[case]
-about   = "flushes are slow"
-guest   = "nobody"
-symptom = { kernel_log = "at a test of tests" }
+[sign]
+told = { kernel-log = "at a test of tests" }
 
 [[rule]]
 name  = "slow"

@@ -122,8 +122,12 @@ impl Chains {
             .iter()
             .flat_map(|one| spans(&one.writes))
             .any(|span| parts.iter().any(|part| meet(&span, part)));
-        let is_alone =
-            |span: &Span| !scribbled.iter().any(|(at, word)| meet(span, &(*at..at + word.len() as u64)));
+        // What is sent to the disk out of the used ring is what happens to be there then.
+        let [.., used] = &parts;
+        let is_alone = |span: &Span| {
+            let mut others = scribbled.iter().map(|(at, word)| *at..at + word.len() as u64);
+            !meet(span, used) && !others.any(|other| meet(span, &other))
+        };
         let apart = all
             .iter()
             .flat_map(|one| spans(&one.writes).chain(one.reads.iter().cloned()))

@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn the_symptom_of_a_policy_is_looked_for_in_the_guests_log_whatever_fstests_says() {
-        let text = "[case]\nabout = \"a\"\nguest = \"g\"\nsymptom = { kernel_log = \"collision\" }\n";
+        let text = "[sign]\ncollision = { kernel-log = \"collision\" }\n";
         let policies = [None, Some(policy(&format!("{text}{POINTS}")))];
         let mut own = report("passed");
         own.kernel_log.push("3,1,2,-;a collision with buffered I/O".to_owned());
