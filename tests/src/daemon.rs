@@ -283,13 +283,15 @@ impl Daemon {
     #[track_caller]
     pub fn read_until_it_ends(&mut self) -> usize {
         let mut client = self.connect_with(Setup { queue_size: 256, ..Setup::default() });
-        let mut seen = 0;
+        let (mut seen, unused) = (0, client.allocate(0));
         loop {
+            client.allocate_from(unused);
             let read = client.start(&Request::read(0, 512));
             wait_for("the read or the end", || (client.is_done(&read) || self.has_ended()).then_some(()));
             if !client.is_done(&read) {
                 return seen;
             }
+            client.wait(&read);
             seen += 1;
         }
     }
