@@ -121,7 +121,7 @@ fn words(record: &Record) -> String {
             format!("completed  {id} {status}{}{}", error_words(error), passed_words(*passed))
         }
         Record::Abandoned { id, stage, why, passed } => {
-            format!("abandoned  {id} {}, {}{}", word(stage), word(why), passed_words(*passed))
+            format!("abandoned  {id} {stage}, {why}{}", passed_words(*passed))
         }
         Record::Decided { id, gate, rule, does, wait_ns, status } => {
             let wait = wait_ns.map(|wait| format!(" {} µs", wait / 1000)).unwrap_or_default();
@@ -176,12 +176,6 @@ fn words(record: &Record) -> String {
 
 fn passed_words(passed: bool) -> &'static str {
     if passed { ", no policy's" } else { "" }
-}
-
-/// A word of the journal, as it is written there.
-fn word(word: &impl serde::Serialize) -> String {
-    let written = serde_json::to_value(word).ok();
-    written.as_ref().and_then(|word| word.as_str()).unwrap_or_default().to_owned()
 }
 
 /// What the host said.

@@ -120,6 +120,15 @@ pub enum Abandon {
     Shutdown,
 }
 
+impl fmt::Display for Abandon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Abandon::Disconnect => "disconnect",
+            Abandon::Shutdown => "shutdown",
+        })
+    }
+}
+
 /// What a rule does with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -167,6 +176,16 @@ pub enum Stage {
     Submitted,
     /// Held at the complete gate: its data is on the media, the guest has not been told.
     HeldAtComplete,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stage::HeldAtSubmit => "held-at-submit",
+            Stage::Submitted => "submitted",
+            Stage::HeldAtComplete => "held-at-complete",
+        })
+    }
 }
 
 /// Who made an event happen.
