@@ -19,6 +19,9 @@ const CHAINS: u64 = 60_000;
 /// Turns after which a ring that feeds itself is stopped.
 const TURNS_MAX: usize = 200;
 
+/// The device wants no kicks, in the flags of the used ring.
+const VIRTQ_USED_F_NO_NOTIFY: u16 = 1;
+
 /// Writes fail before the drive sees them: everything that may is decided on by the engine.
 const WRITES_FAIL: &str = "[[rule]]\nop = \"write\"\ngate = \"submit\"\nfail = \"write-fault\"\n";
 
@@ -105,7 +108,11 @@ impl Chains {
     fn round(&mut self) {
         let mut composer = Composer::new(&mut self.random, &self.world.memory, self.layout);
         let index = composer.offer(self.index);
-        let before = self.state();
+        let mut before = self.state();
+        if !self.layout.event_idx {
+            // It asks for no kicks before it looks at what it takes, which may lie there (virtio 1.3, section 2.7.10).
+            before.write(self.layout.used, &VIRTQ_USED_F_NO_NOTIFY.to_le_bytes());
+        }
         let (all, is_broken) = self.expected(&before, index);
         let holds = self.random.one_in(2);
         self.world.drive.holding.store(holds, Ordering::Relaxed);
