@@ -4,7 +4,7 @@ use crate::core::Core;
 use crate::crew::Crew;
 use crate::cut::HungUp;
 use crate::handler::Handler;
-use crate::memory::MemoryMap;
+use crate::memory::{self, MemoryMap};
 use crate::patience::Polling;
 use crate::ring::Ring;
 use anyhow::{Context, Result, anyhow};
@@ -77,6 +77,7 @@ pub fn serve(core: &Arc<Core>, listener: &UnixListener, polling: Polling) {
         if let Err(error) = served.and_then(|(stream, _)| serve_guest(core, stream, polling)) {
             tracing::info!("a guest's connection ended: {error:#}");
         }
+        memory::give_back();
     }
 }
 
