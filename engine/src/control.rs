@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Longest line that is read, in bytes: a policy has to fit, a runaway guest must not fill memory.
-pub const LINE_BYTES_MAX: usize = 1 << 20;
+pub const LINE_BYTES_MAX: usize = 16 << 20;
 
 /// Longest line that is read from a guest, in bytes.
 pub const GUEST_LINE_BYTES_MAX: usize = 64 << 10;

@@ -151,6 +151,20 @@ fn data_that_nobody_tested_cannot_be_told() {
 }
 
 #[test]
+fn data_that_no_rule_asks_for_need_not_have_been_tested() {
+    let reads = "rule = [{ gate = \"complete\", op = \"read\", payload = \"zero\", delay = \"1ms\" }]";
+    let mut journal = Journal::new();
+    journal.policy(reads);
+    let passed = |passed, id| {
+        let request = request(id, Op::Write, 0);
+        Record::Arrived { request, point: None, passed, resubmitted: false }
+    };
+    journal.at(1, passed(true, 1));
+    assert!(journal.try_on(reads).unknown.is_empty(), "a write is not what the rule is about");
+    assert_eq!(journal.try_on(ZEROS).unknown.len(), 1, "nobody tested the write");
+}
+
+#[test]
 fn the_same_test_counts_wherever_it_stands_in_the_policy() {
     let mut journal = Journal::new();
     journal.policy(

@@ -325,6 +325,7 @@ fn a_limit_spaces_requests_out_and_lets_a_burst_through() {
 fn a_stall_keeps_what_comes_during_it() {
     let mut bench = Bench::new("[[rule]]\ngate = \"submit\"\nstall = { every = \"10ms\", for = \"3ms\" }\n");
     bench.arrive(write(1));
+    assert_eq!(bench.submitted, [1], "the first stall begins when a period is over");
     bench.wait(11 * MS);
     bench.arrive(write(2));
     bench.wait(2 * MS - 1);
@@ -390,6 +391,84 @@ fn people_pause_and_resume_by_hand() {
     bench.arrive(write(2));
     bench.wait(5 * MS);
     assert_eq!(bench.submitted, [1, 2], "nothing is paused for ever");
+}
+
+/// A write is held, the first flush pauses the disk until `go`, reads fail.
+const HELD_AND_PAUSED: &str = r#"
+    [event]
+    go = "control"
+    [point]
+    A = { op = "write" }
+    [[hold]]
+    gate = "A.complete"
+    until = "control.go"
+    watchdog = "3ms"
+    [[rule]]
+    op = "flush"
+    gate = "submit"
+    count = 1
+    pause = "disk"
+    until = "control.go"
+    watchdog = "20ms"
+    [[rule]]
+    op = "read"
+    gate = "submit"
+    fail = "unrecovered-read"
+"#;
+
+#[test]
+fn the_watchdog_of_another_does_not_end_a_clients_pause() {
+    let mut bench = Bench::new(HELD_AND_PAUSED);
+    bench.through(write(1));
+    bench.control(Command::Pause { queue: None, watchdog_ns: Some(20 * MS) });
+    bench.arrive(write(2));
+    bench.wait(3 * MS);
+    assert_eq!((bench.completed(), bench.submitted.clone()), (vec![1], vec![1]));
+    bench.wait(17 * MS);
+    assert_eq!(bench.submitted, [1, 2], "its own does");
+}
+
+#[test]
+fn rules_decide_on_what_the_watchdog_of_another_takes_out_of_a_pause() {
+    let mut bench = Bench::new(HELD_AND_PAUSED);
+    bench.through(write(1));
+    bench.arrive(request(2, Op::Flush, 0));
+    bench.arrive(request(3, Op::Read, 0));
+    bench.wait(3 * MS);
+    assert_eq!(bench.submitted, [1, 2]);
+    assert_eq!(bench.statuses(), [(1, Status::Ok), (3, Status::UnrecoveredRead)]);
+}
+
+#[test]
+fn who_began_a_pause_stands_in_the_next_one_too_and_as_long() {
+    let mut bench = Bench::new(
+        r#"
+        [event]
+        one = "control"
+        [[rule]]
+        op = "flush"
+        gate = "submit"
+        pause = "disk"
+        until = "control.one"
+        watchdog = "3ms"
+        [[rule]]
+        op = "write"
+        gate = "complete"
+        pause = "disk"
+        watchdog = "3ms"
+        "#,
+    );
+    bench.arrive(write(1));
+    bench.arrive(request(2, Op::Flush, 0));
+    bench.wait(MS);
+    // It cannot begin its own while the disk is paused, but a client can.
+    bench.control(Command::Pause { queue: None, watchdog_ns: Some(5 * MS) });
+    bench.emit("one");
+    assert_eq!(bench.submitted, [1], "the client's pause goes on");
+    let Some(Answer::Held { requests }) = bench.control(Command::Held) else { panic!("what is held") };
+    assert_eq!(requests.iter().map(|held| held.deadline_ns).collect::<Vec<_>>(), [6 * MS]);
+    bench.wait(5 * MS);
+    assert_eq!(bench.submitted, [1, 2]);
 }
 
 #[test]

@@ -76,7 +76,8 @@ impl Link {
                 bail!("the daemon is gone");
             }
             let reply: Reply = serde_json::from_str(&line).context("the daemon's answer makes no sense")?;
-            if reply.id == id {
+            // What could not be read as a command is refused without its name: one is under way, so it is that one.
+            if reply.id == id || (reply.id == 0 && matches!(reply.answer, Answer::Error { .. })) {
                 return Ok((line.trim_end().to_owned(), reply));
             }
         }

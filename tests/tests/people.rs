@@ -1,5 +1,6 @@
 //! `blkstay control`: what people ask of a daemon.
 
+use blkstay_engine::control::LINE_BYTES_MAX;
 use blkstay_engine::journal::Record;
 use blkstay_tests::binary::{self, Ended};
 use blkstay_tests::daemon::{Daemon, Recipe};
@@ -87,6 +88,17 @@ fn a_policy_is_loaded_with_its_files_and_parameters() {
     assert_eq!((broken.code, broken.out.as_str()), (Some(1), ""));
     assert!(broken.err.contains("a policy has no key `pont`"), "{}", broken.err);
     assert_eq!(loaded().0, written);
+}
+
+#[test]
+fn a_policy_that_is_too_long_for_the_socket_is_refused() {
+    let long = "# nothing\n".repeat(LINE_BYTES_MAX / 8);
+    let daemon = Recipe::new().file("long.toml", &long).start();
+    let path = daemon.directory().join("long.toml").display().to_string();
+    let refused = ask(&daemon.control, &["load", &path]);
+    assert_eq!((refused.code, refused.out.as_str()), (Some(1), ""));
+    assert!(refused.err.contains(&format!("a line of more than {LINE_BYTES_MAX} bytes")), "{}", refused.err);
+    told(&daemon, &["status"]);
 }
 
 #[test]

@@ -4,9 +4,9 @@ use super::{Decision, Ending, Released, Row, Standing};
 use crate::control::{Answer, Command};
 use crate::engine::{Action, Engine, Input, Token};
 use crate::journal::{Abandon, Arm, Line, Record, Source};
-use crate::policy::{Policy, Probe};
+use crate::policy::{Filter, Policy, Probe, Where};
 use crate::report::AttemptReport;
-use crate::request::{Nanos, Op, Probes, Request, RequestId, Status};
+use crate::request::{ByteRange, Nanos, Op, Probes, Request, RequestId, Status};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How the drive did a request.
@@ -113,8 +113,8 @@ impl<'p> Start<'p> {
             Record::Arrived { request, passed, .. } => {
                 // Data of a request that no policy concerned was not tested.
                 let tests = self.same_probe.iter().enumerate();
-                let missed = tests.filter(|(_, same)| *passed || same.is_none()).map(|(index, _)| index);
-                self.missed.extend(missed);
+                let untested = tests.filter(|(_, same)| *passed || same.is_none()).map(|(index, _)| index);
+                self.missed.extend(untested.filter(|index| asks(self.policy, *index, request)));
                 Input::Arrived(Request { probes: self.translate(request.probes), ..*request })
             }
             Record::Connected => Input::Connected,
@@ -242,6 +242,27 @@ impl<'p> Start<'p> {
         if let Some(row) = self.rows.get_mut(&id).filter(|row| row.point.is_none() && !point.is_empty()) {
             row.point = Some(point);
         }
+    }
+}
+
+/// Whether it hangs on a payload test what the policy makes of a request.
+fn asks(policy: &Policy, probe: usize, request: &Request) -> bool {
+    let filters = policy.points.iter().map(|point| &point.filter);
+    let mut filters = filters.chain(policy.rules.iter().map(|rule| &rule.filter));
+    filters.any(|filter| {
+        filter.probe.is_some_and(|of| usize::from(of) == probe)
+            && filter.ops.has(request.op)
+            && (filter.length_min..=filter.length_max).contains(&request.range.length)
+            && filter.queue.is_none_or(|queue| queue == request.queue)
+            && place(policy, filter).is_none_or(|place| place.overlaps(request.range))
+    })
+}
+
+/// Where a filter's requests are, as far as the policy says.
+fn place(policy: &Policy, filter: &Filter) -> Option<ByteRange> {
+    match filter.range? {
+        Where::Range(range) => Some(range),
+        Where::Place(place) => policy.places[place].range,
     }
 }
 

@@ -304,7 +304,7 @@ impl Engine {
                 gate: standing.gate,
                 until: self.until_text(standing.group),
                 since_ns: standing.since,
-                deadline_ns: self.deadline(standing),
+                deadline_ns: self.deadline(live.request.queue, standing),
             }
         });
         held.collect()

@@ -47,6 +47,12 @@ impl Engine {
         self.pauses.iter().find(|pause| pause.is_for(queue))?.rule
     }
 
+    /// When the last of the pauses is over in which requests of a queue stand, come what may.
+    pub(super) fn pause_deadline(&self, queue: u16) -> Nanos {
+        let pauses = self.pauses.iter().filter(|pause| pause.is_for(queue));
+        pauses.map(Pausing::deadline).max().unwrap_or(self.now)
+    }
+
     pub(super) fn begin_pause(&mut self, pause: Pausing) {
         let rule = pause.rule.map(|rule| self.policy.rules[rule.get()].name.clone());
         self.record(Record::Paused { queue: pause.queue, rule, deadline_ns: pause.deadline() });
@@ -57,8 +63,7 @@ impl Engine {
     /// Lets a request stand until no pause is for it; `fail`: it was decided on, and how it ends then.
     pub(super) fn stand_in_pause(&mut self, id: RequestId, gate: Gate, fail: Option<Option<Status>>) {
         let queue = self.live.get(&id).map(|live| live.request.queue);
-        let pauses = self.pauses.iter().filter(|pause| queue.is_some_and(|queue| pause.is_for(queue)));
-        let deadline = pauses.map(Pausing::deadline).max().unwrap_or(self.now);
+        let deadline = queue.map_or(self.now, |queue| self.pause_deadline(queue));
         let limit = deadline.saturating_sub(self.now);
         let standing = Standing::new(gate, Group::Pause, self.now, limit);
         self.stand(id, Standing { fail: fail.flatten(), decided: fail.is_some(), ..standing });

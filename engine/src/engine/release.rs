@@ -59,10 +59,13 @@ impl Engine {
         self.end_pauses(cause, |pause| pause.rule.is_some());
     }
 
-    /// Releases everything that waits for something to happen: delays and the like go on.
+    /// Releases everything that waits for something to happen: delays and the like go on. What a client has paused stays
+    /// where it is; of what only the policy has paused, rules decide that hold nothing.
     pub(super) fn release_forced(&mut self, cause: &Cause) {
-        let timed = |standing: &Standing| matches!(standing.next, Next::Release | Next::Cut);
-        let forced = self.standing().filter(|(_, standing)| !timed(standing));
+        let stays = |standing: &Standing| {
+            standing.group == Group::Pause || matches!(standing.next, Next::Release | Next::Cut)
+        };
+        let forced = self.standing().filter(|(_, standing)| !stays(standing));
         let forced: Vec<RequestId> = forced.map(|(live, _)| live.request.id).collect();
         for id in forced {
             self.release(id, cause.clone());
@@ -198,8 +201,10 @@ impl Engine {
     }
 
     /// When it ends what stands, come what may.
-    pub(super) fn deadline(&self, standing: &Standing) -> Nanos {
+    pub(super) fn deadline(&self, queue: u16, standing: &Standing) -> Nanos {
         match standing.next {
+            // Other pauses may have begun or ended since.
+            _ if standing.group == Group::Pause => self.pause_deadline(queue),
             Next::Stall | Next::Nothing => standing.since.saturating_add(standing.limit),
             Next::Watchdog if self.attempt.witness == Witness::Told => {
                 standing.since.saturating_add(standing.limit.saturating_mul(WITNESS_PATIENCE))

@@ -60,6 +60,8 @@ impl Stands {
             Record::Released { id, cause, .. } => {
                 let stand = self.stands.remove(id).expect("it stands");
                 assert!(is_in_time(now, stand, cause), "{id} goes on at {now}, by {cause:?}: {stand:?}");
+                let is_free = !matches!(stand, Stand::Paused) || self.may_leave_pause(self.queues[id], cause);
+                assert!(is_free, "{id} goes on at {now}, by {cause:?}, though it is paused: {self:?}");
             }
             Record::Submitted { id } | Record::Completed { id, .. } => {
                 assert!(!self.stands.contains_key(id), "{id} stands and goes on");
@@ -88,6 +90,21 @@ impl Stands {
 
     fn is_paused(&self, queue: u16) -> bool {
         self.pauses.iter().any(|(of, ..)| of.is_none_or(|of| of == queue))
+    }
+
+    fn is_paused_by_client(&self, queue: u16) -> bool {
+        let mut pauses = self.pauses.iter();
+        pauses.any(|(of, rule, _)| rule.is_none() && of.is_none_or(|of| of == queue))
+    }
+
+    /// Nobody leaves a pause before it is over but by hand, or with its ring; a policy that does not act any more lets
+    /// go of what no client has paused.
+    fn may_leave_pause(&self, queue: u16, cause: &Cause) -> bool {
+        match cause {
+            Cause::Hand | Cause::RingStop => true,
+            Cause::Disarmed | Cause::AttemptEnd | Cause::PolicyReplaced => !self.is_paused_by_client(queue),
+            _ => !self.is_paused(queue),
+        }
     }
 
     fn stand(&mut self, id: RequestId, stand: Stand) {
