@@ -8,8 +8,9 @@ use crate::ring::Ring;
 use crate::stats::Stats;
 use crate::timer::NEVER;
 use blkstay_engine::control::{Answer, Reply};
-use blkstay_engine::engine::{Engine, Input, Token};
+use blkstay_engine::engine::{Action, Engine, Input, Token};
 use blkstay_engine::request::{Nanos, Op, Probes, Request, RequestId, Status};
+use rustc_hash::FxBuildHasher;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
@@ -72,9 +73,11 @@ pub struct Inner {
     pub engine: Engine,
     pub classes: Classes,
     pub journal: Lane,
-    pub pending: HashMap<RequestId, Pending>,
+    pub pending: HashMap<RequestId, Pending, FxBuildHasher>,
     pub owed: HashMap<Token, Owed>,
     pub effects: Effects,
+    /// What the engine wants done, while a step is carried out; kept for its room.
+    pub actions: Vec<Action>,
     pub stats: Stats,
     pub next_token: u64,
     /// When the engine wants to be told that time has passed.
@@ -90,9 +93,10 @@ impl Inner {
             engine: Engine::new(),
             classes,
             journal,
-            pending: HashMap::new(),
+            pending: HashMap::default(),
             owed: HashMap::new(),
             effects: Effects::default(),
+            actions: Vec::new(),
             stats: Stats::default(),
             next_token: 1,
             due: NEVER,
@@ -128,6 +132,15 @@ impl Inner {
             | Input::Failed { id, .. } => self.abandon(id),
             _ => {}
         }
+    }
+
+    /// Looks at what the next release will need: the request, its ring, its counts, and where it will be recorded.
+    pub fn look_ahead(&mut self) {
+        let Some(Pending { ring, .. }) = self.engine.next_due().and_then(|id| self.pending.get(&id)) else {
+            return;
+        };
+        ring.complete(&mut self.effects.told);
+        self.journal.look_ahead();
     }
 
     /// What the engine decides on of a request that has arrived.
