@@ -238,7 +238,7 @@ impl Core {
 
     /// Looks at what the next release will need, so that it is not far when its time comes. Nothing comes of it.
     pub fn look_ahead(&self) {
-        if let Ok(mut inner) = self.inner.try_lock() {
+        if let Ok(inner) = self.inner.try_lock() {
             inner.look_ahead();
         }
     }

@@ -134,13 +134,16 @@ impl Inner {
         }
     }
 
-    /// Looks at what the next release will need: the request, its ring, its counts, and where it will be recorded.
-    pub fn look_ahead(&mut self) {
-        let Some(Pending { ring, .. }) = self.engine.next_due().and_then(|id| self.pending.get(&id)) else {
-            return;
-        };
-        ring.complete(&mut self.effects.told);
-        self.journal.look_ahead();
+    /// Looks at what the next release will need: the request, its ring, and where it will be recorded.
+    pub fn look_ahead(&self) {
+        if let Some(Pending { stage, ring, .. }) = self.engine.next_due().and_then(|id| self.pending.get(&id))
+        {
+            if let Stage::Finished(request) = stage {
+                request.look_ahead();
+            }
+            ring.look_ahead();
+            self.journal.look_ahead();
+        }
     }
 
     /// What the engine decides on of a request that has arrived.

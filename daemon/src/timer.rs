@@ -15,8 +15,8 @@ use std::time::Duration;
 /// No deadline.
 pub const NEVER: Nanos = Nanos::MAX;
 
-/// How long before a deadline a sleep ends: long enough for what it is late by.
-const AHEAD: Nanos = 150_000;
+/// How long before a deadline a sleep ends: long enough for what it is late by, and for a rehearsal.
+const AHEAD: Nanos = 250_000;
 
 /// How late a worker may be before the thread does what is due, nanoseconds: it may be in the middle of a long request.
 const GRACE: Nanos = 200_000;
