@@ -240,7 +240,8 @@ impl Stream {
             self.ready = (self.ready + READY_BYTES / WORD).min(chunk.words().len());
         }
         let full = self.at / (LEFT_BYTES / WORD) * (LEFT_BYTES / WORD);
-        if full > self.left {
+        // Else this comes twice a chunk, and the thread that takes it back has more time for so many.
+        if full > self.left && !room.is_ready_at_once() {
             chunk.leave(self.left * WORD, (full - self.left) * WORD);
             self.left = full;
         }
