@@ -89,3 +89,21 @@ impl Rehearsal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use blkstay_engine::journal::frame::{Head, kind};
+
+    #[test]
+    fn a_request_that_is_none_is_delayed_and_goes_all_the_way() {
+        let mut rehearsal = Rehearsal::new();
+        assert_eq!(rehearsal.engine.policy().rules.len(), 1, "the policy can be read");
+        for _ in 0..3 {
+            rehearsal.rehearse();
+            assert_eq!(rehearsal.engine.counts(), (0, 0), "nothing is left of it");
+            let head = rehearsal.frame.first().copied().and_then(Head::read);
+            assert_eq!(head.map(|head| head.kind), Some(kind::COMPLETED));
+        }
+    }
+}
