@@ -1,9 +1,10 @@
 //! How late requests go on whose delay is over, as a guest that polls sees it.
 
+use crate::event::zero;
 use crate::figure::{Bound, Figure, Row, Table, Times};
 use crate::machine::Others;
 use crate::{Plan, load, pin};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use blkstay_engine::journal::{Line, Record};
 use blkstay_tests::client::Setup;
 use blkstay_tests::daemon::{Daemon, Recipe};
@@ -56,13 +57,14 @@ fn one(plan: &Plan, delay: Duration, depth: u16, busy: bool) -> Result<(Row, f64
     let seen = load::run(&mut queue, depth, total);
     let spent = (daemon.cpu_ns(TIMER) - spent) as f64 / started.elapsed().as_nanos() as f64;
     let others = others.cpus();
-    let (late, early) = compare(&daemon, &seen)?;
+    let Late { seen: late, released, early } = compare(&daemon, &seen)?;
     let p50 = Figure::new("p50", late.quantile_us(0.5), "µs");
     let what = format!("{delay:?}, depth {depth}{}", if busy { ", busy polling" } else { "" });
     let figures = vec![
         Figure::new("requests", late.count() as f64, ""),
         if busy { p50.bound(Bound::AtMost(5.0)) } else { p50 },
         Figure::new("p99", late.quantile_us(0.99), "µs").bound(Bound::AtMost(100.0)),
+        Figure::new("released p99", released.quantile_us(0.99), "µs"),
         Figure::new("max", late.max_us(), "µs"),
         Figure::new("early", early as f64, "").bound(Bound::AtMost(0.0)),
         Figure::new("timer's CPU", spent * 100.0, "%"),
@@ -70,27 +72,40 @@ fn one(plan: &Plan, delay: Duration, depth: u16, busy: bool) -> Result<(Row, f64
     Ok((Row::new(what, figures), others))
 }
 
-/// How late each request was seen, and how many were early.
-fn compare(daemon: &Daemon, seen: &load::Seen) -> Result<(Times, usize)> {
-    let (mut late, mut early) = (Times::new()?, 0);
-    for (due, seen) in due(&journal::lines(&daemon.journal))?.into_iter().zip(&seen.0) {
-        match seen.checked_sub(due) {
-            Some(time) => late.add(time),
-            None => early += 1,
-        }
-    }
-    Ok((late, early))
+/// How late requests were.
+struct Late {
+    /// When the client saw that they were through.
+    seen: Times,
+    /// When the daemon had begun to release them.
+    released: Times,
+    /// Those that were through before their time.
+    early: usize,
 }
 
-/// When each request should go on, in order of arrival, on the host's monotonic clock.
-fn due(lines: &[Line]) -> Result<Vec<u64>> {
-    let mut zero = None;
+fn compare(daemon: &Daemon, seen: &load::Seen) -> Result<Late> {
+    let mut late = Late { seen: Times::new()?, released: Times::new()?, early: 0 };
+    for ((due, released), seen) in due(&journal::lines(&daemon.journal))?.into_iter().zip(&seen.0) {
+        match seen.checked_sub(due) {
+            Some(time) => late.seen.add(time),
+            None => late.early += 1,
+        }
+        late.released.add(released.saturating_sub(due));
+    }
+    Ok(late)
+}
+
+/// When each request should go on, and when it was released, in order of arrival, on the host's monotonic clock.
+fn due(lines: &[Line]) -> Result<Vec<(u64, u64)>> {
+    let zero = zero(lines)?;
     let mut due = BTreeMap::new();
     for line in lines {
         match &line.record {
-            Record::Journal { monotonic_ns, .. } => zero = Some(*monotonic_ns),
             Record::Decided { id, wait_ns: Some(wait), .. } => {
-                due.insert(*id, line.t + wait + zero.context("a journal begins with what it is")?);
+                let due_at = zero + line.t + wait;
+                due.insert(*id, (due_at, due_at));
+            }
+            Record::Released { id, .. } => {
+                due.entry(*id).and_modify(|(_, released)| *released = zero + line.t);
             }
             _ => {}
         }

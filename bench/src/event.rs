@@ -88,11 +88,16 @@ fn wait_for_poll(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// When each event happened, on the host's monotonic clock.
 fn events(lines: &[Line]) -> Result<Vec<u64>> {
+    let zero = zero(lines)?;
+    let events = lines.iter().filter(|line| matches!(line.record, Record::Event { .. }));
+    Ok(events.map(|line| line.t + zero).collect())
+}
+
+/// What the host's monotonic clock showed when a journal's times began.
+pub fn zero(lines: &[Line]) -> Result<u64> {
     let zero = lines.iter().find_map(|line| match line.record {
         Record::Journal { monotonic_ns, .. } => Some(monotonic_ns),
         _ => None,
     });
-    let zero = zero.context("a journal begins with what it is")?;
-    let events = lines.iter().filter(|line| matches!(line.record, Record::Event { .. }));
-    Ok(events.map(|line| line.t + zero).collect())
+    zero.context("a journal begins with what it is")
 }

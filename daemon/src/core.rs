@@ -165,7 +165,7 @@ impl Core {
         let monotonic_ns = monotonic_now().saturating_sub(self.now());
         let record = Record::Journal { version, image, image_bytes: self.drive.bytes(), monotonic_ns };
         let mut inner = self.lock();
-        self.carry_out(&mut inner, self.now(), vec![Action::Record(record)]);
+        self.carry_out(&mut inner, self.now(), [Action::Record(record)]);
         self.settle(&mut inner);
     }
 
@@ -234,6 +234,13 @@ impl Core {
         let mut inner = self.lock_soon();
         self.tick_if_due(&mut inner);
         self.settle(&mut inner);
+    }
+
+    /// Looks at what the next release will need, so that it is not far when its time comes. Nothing comes of it.
+    pub fn look_ahead(&self) {
+        if let Ok(inner) = self.inner.try_lock() {
+            inner.look_ahead();
+        }
     }
 
     /// The guest stops a ring, from which nothing is taken any more: its requests are let go.

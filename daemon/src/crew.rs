@@ -3,7 +3,9 @@
 use crate::core::Core;
 use crate::passage::Passage;
 use crate::patience::{Patience, Polling, WaitsFor};
+use crate::rehearsal::Rehearsal;
 use crate::ring::Ring;
+use crate::timer::Keeping;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -129,6 +131,7 @@ impl Crew {
     fn work(self: &Arc<Crew>, core: &Arc<Core>, lane: usize, rings: Vec<Arc<Ring>>, polling: Polling) {
         let mut passage = Passage::new(core.clone(), lane, rings);
         let mut patience = Patience::new(polling);
+        let mut rehearsal = Rehearsal::new();
         let post = &self.posts[lane];
         let drive = core.drive().ready(lane).map(|fd| fd.as_raw_fd());
         if let Some(fd) = drive
@@ -144,6 +147,7 @@ impl Crew {
         loop {
             if work_for_a_while(core, &mut passage) {
                 patience.worked();
+                rehearsal.worked();
                 continue;
             }
             if self.leaving.load(Ordering::Acquire) && passage.is_empty() {
@@ -151,8 +155,9 @@ impl Crew {
             }
             let now = core.now();
             let waits_for = WaitsFor::when(passage.in_flight());
-            let is_due_soon = keeping.as_ref().is_some_and(|keeping| keeping.is_near(now));
-            if is_due_soon || patience.has_some(now, waits_for) {
+            let due_soon = keeping.as_ref().filter(|keeping| keeping.is_near(now));
+            rehearsal.idles(core, now, due_soon.map(Keeping::deadline));
+            if due_soon.is_some() || patience.has_some(now, waits_for) {
                 continue;
             }
             let mut sleep = || sleep(core, post, lane, &mut passage);

@@ -8,8 +8,9 @@ use crate::ring::Ring;
 use crate::stats::Stats;
 use crate::timer::NEVER;
 use blkstay_engine::control::{Answer, Reply};
-use blkstay_engine::engine::{Engine, Input, Token};
+use blkstay_engine::engine::{Action, Engine, Input, Token};
 use blkstay_engine::request::{Nanos, Op, Probes, Request, RequestId, Status};
+use rustc_hash::FxBuildHasher;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
@@ -72,9 +73,11 @@ pub struct Inner {
     pub engine: Engine,
     pub classes: Classes,
     pub journal: Lane,
-    pub pending: HashMap<RequestId, Pending>,
+    pub pending: HashMap<RequestId, Pending, FxBuildHasher>,
     pub owed: HashMap<Token, Owed>,
     pub effects: Effects,
+    /// What the engine wants done, while a step is carried out; kept for its room.
+    pub actions: Vec<Action>,
     pub stats: Stats,
     pub next_token: u64,
     /// When the engine wants to be told that time has passed.
@@ -90,9 +93,10 @@ impl Inner {
             engine: Engine::new(),
             classes,
             journal,
-            pending: HashMap::new(),
+            pending: HashMap::default(),
             owed: HashMap::new(),
             effects: Effects::default(),
+            actions: Vec::new(),
             stats: Stats::default(),
             next_token: 1,
             due: NEVER,
@@ -127,6 +131,18 @@ impl Inner {
             | Input::Done { id, .. }
             | Input::Failed { id, .. } => self.abandon(id),
             _ => {}
+        }
+    }
+
+    /// Looks at what the next release will need: the request, its ring, and where it will be recorded.
+    pub fn look_ahead(&self) {
+        if let Some(Pending { stage, ring, .. }) = self.engine.next_due().and_then(|id| self.pending.get(&id))
+        {
+            if let Stage::Finished(request) = stage {
+                request.look_ahead();
+            }
+            ring.look_ahead();
+            self.journal.look_ahead();
         }
     }
 

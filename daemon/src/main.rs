@@ -21,10 +21,12 @@ mod memory;
 mod passage;
 mod patience;
 mod payload;
+mod rehearsal;
 mod ring;
 mod socket;
 mod stats;
 mod timer;
+mod urgency;
 
 use crate::carried::Carried;
 use crate::classes::Classes;
@@ -33,6 +35,7 @@ use crate::core::{Core, Parts};
 use crate::device::Device;
 use crate::journal::Journal;
 use crate::patience::Polling as Looking;
+use crate::rehearsal::Rehearsal;
 use crate::socket::{Socket, SocketPath};
 use crate::timer::Timer;
 use anyhow::{Context, Result, anyhow, ensure};
@@ -174,7 +177,11 @@ fn guest_path(control: &Path) -> PathBuf {
 
 fn start_timer(core: &Arc<Core>) -> Result<()> {
     let core = core.clone();
-    let run = move || core.timer().run(|| core.now(), || core.tick());
+    let run = move || {
+        let mut rehearsal = Rehearsal::new();
+        let mut waits = |now, deadline| rehearsal.idles(&core, now, Some(deadline));
+        core.timer().run(|| core.now(), || core.tick(), &mut waits)
+    };
     std::thread::Builder::new().name("timer".into()).spawn(run).context("cannot start the timer")?;
     Ok(())
 }

@@ -14,7 +14,7 @@ use blkstay_engine::request::{Nanos, Op, Probes, Request, RequestId, Status};
 use std::sync::Arc;
 
 /// Most requests that the core gets at once: it carries them out under its lock, for which what is due may have to wait.
-const FOR_CORE_AT_ONCE: usize = 16;
+const FOR_CORE_AT_ONCE: usize = 4;
 
 /// The way through one lane; its buffers are kept from batch to batch.
 pub struct Passage {

@@ -5,6 +5,7 @@
 //! CPU for it. Where the workers have all of them it would keep one from its rings, so a worker does it, which the thread
 //! wakes in time.
 
+use crate::urgency::urgent;
 use blkstay_engine::request::Nanos;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -14,8 +15,8 @@ use std::time::Duration;
 /// No deadline.
 pub const NEVER: Nanos = Nanos::MAX;
 
-/// How long before a deadline a sleep ends: long enough for what it is late by.
-const AHEAD: Nanos = 150_000;
+/// How long before a deadline a sleep ends: long enough for what it is late by, and for a rehearsal.
+const AHEAD: Nanos = 250_000;
 
 /// How late a worker may be before the thread does what is due, nanoseconds: it may be in the middle of a long request.
 const GRACE: Nanos = 200_000;
@@ -97,10 +98,12 @@ impl Timer {
             && self.deadline.compare_exchange(at, NEVER, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
-    /// Calls `wake` at every deadline that no worker has taken, for ever.
-    pub fn run(&self, now: impl Fn() -> Nanos, wake: impl Fn()) -> ! {
+    /// Calls `wake` at every deadline that no worker has taken, for ever; and `waits`, with the time and the deadline, as
+    /// long as it looks at the clock for one.
+    pub fn run(&self, now: impl Fn() -> Nanos, wake: impl Fn(), mut waits: impl FnMut(Nanos, Nanos)) -> ! {
         let _ = self.thread.set(std::thread::current());
         sleep_precisely();
+        urgent();
         let (before_ns, after_ns) = self.polling.awake_ns();
         let mut last = 0;
         loop {
@@ -114,6 +117,7 @@ impl Timer {
                     wake();
                 }
             } else if is_near || now - last < after_ns {
+                waits(now, at);
                 std::hint::spin_loop();
             } else {
                 self.sleep(at, now, at.saturating_sub(before_ns));
@@ -171,6 +175,11 @@ impl Keeping<'_> {
         self.timer.deadline.load(Ordering::SeqCst).saturating_sub(now) <= AHEAD
     }
 
+    /// The deadline.
+    pub fn deadline(&self) -> Nanos {
+        self.timer.deadline.load(Ordering::SeqCst)
+    }
+
     /// Lets the worker sleep, unless the deadline is near; the thread sees to the clock meanwhile.
     pub fn leave_to_thread(&self, now: Nanos, sleep: impl FnOnce()) {
         self.timer.is_kept.store(false, Ordering::SeqCst);
@@ -213,9 +222,8 @@ mod tests {
         let run = timer.clone();
         std::thread::spawn(move || {
             let now = move || ns(zero);
-            run.run(now, || {
-                let _ = sender.send(now());
-            })
+            let wake = || sender.send(now()).unwrap_or_default();
+            run.run(now, wake, |now, deadline| assert!(now < deadline))
         });
         (timer, zero, wakes)
     }

@@ -2,10 +2,11 @@
 
 use crate::out;
 use anyhow::anyhow;
-use blkstay_engine::diagnostic::Diagnostics;
+use blkstay_engine::diagnostic::{Diagnostic, Diagnostics, File, Spot};
 use blkstay_engine::policy::{Checked, Policy, Settings};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 
 /// Why there is no policy.
 #[derive(Debug)]
@@ -56,8 +57,9 @@ fn read(
     script: &mut dyn FnMut(&str) -> Option<Result<String, String>>,
 ) -> Result<Checked, Unusable> {
     let origin = path.display().to_string();
-    let text =
-        read_text(path).map_err(|error| Unusable::Unread(format!("{origin}: cannot read it: {error}")))?;
+    let bytes =
+        read_bytes(path).map_err(|error| Unusable::Unread(format!("{origin}: cannot read it: {error}")))?;
+    let text = String::from_utf8(bytes).map_err(|error| Unusable::Mistakes(no_text(&origin, &error)))?;
     let mut include = |path: &str| read_text(Path::new(path)).map_err(|error| error.to_string());
     Policy::check(&origin, &text, settings, &mut include, script).map_err(Unusable::Mistakes)
 }
@@ -70,19 +72,33 @@ fn read_script(path: PathBuf) -> Option<Result<String, String>> {
 /// Most bytes in a file of a policy.
 const TEXT_BYTES_MAX: u64 = 64 << 20;
 
-fn read_text(path: &Path) -> std::io::Result<String> {
+fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(TEXT_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     match bytes.len() as u64 {
-        ..=TEXT_BYTES_MAX => {
-            String::from_utf8(bytes).map_err(|error| std::io::Error::other(not_utf8(&error)))
-        }
+        ..=TEXT_BYTES_MAX => Ok(bytes),
         _ => Err(std::io::Error::other("it has more than 64 MiB, which no policy needs")),
     }
 }
 
+fn read_text(path: &Path) -> std::io::Result<String> {
+    String::from_utf8(read_bytes(path)?).map_err(|error| std::io::Error::other(not_utf8(&error)))
+}
+
+/// The mistake of a policy that is not UTF-8, in its text as far as that can be shown.
+fn no_text(origin: &str, error: &FromUtf8Error) -> Diagnostics {
+    let start = error.utf8_error().valid_up_to();
+    let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+    let span = start..start + char::REPLACEMENT_CHARACTER.len_utf8();
+    let byte = error.as_bytes().get(start).copied().unwrap_or_default();
+    let mistake = Diagnostic::error(Spot { file: 0, span }, "the file is not UTF-8")
+        .label(format!("byte 0x{byte:02x}"))
+        .help("save it as UTF-8");
+    Diagnostics { files: vec![File { origin: origin.to_owned(), text }], list: vec![mistake] }
+}
+
 /// Where a text is not UTF-8.
-fn not_utf8(error: &std::string::FromUtf8Error) -> String {
+fn not_utf8(error: &FromUtf8Error) -> String {
     let (good, rest) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
     let good = String::from_utf8_lossy(good);
     let line = good.matches('\n').count() + 1;

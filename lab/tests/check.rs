@@ -73,6 +73,23 @@ fn mistakes_of_included_files_are_shown_where_they_are() {
 }
 
 #[test]
+fn a_file_that_is_not_utf_8_is_shown_where_it_is_not() {
+    let files = Files::new(&[]);
+    std::fs::write(files.0.path().join("my.toml"), b"[[rule]]\n# gr\xfc\xdfe\n").expect("a file");
+    let ended = files.blkstay(&["check", "my.toml"]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""));
+    for part in [
+        "error: the file is not UTF-8",
+        "--> my.toml:2:5",
+        "# gr\u{fffd}",
+        "^ byte 0xfc",
+        "help: save it as UTF-8",
+    ] {
+        assert!(ended.err.contains(part), "{part}: {}", ended.err);
+    }
+}
+
+#[test]
 fn parameters_are_set_from_the_command_line() {
     let files = Files::new(&[("my.toml", SLOW)]);
     let explain =

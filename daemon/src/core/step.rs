@@ -12,7 +12,10 @@ use std::sync::atomic::Ordering;
 
 /// Most requests that are through before the guest is told, though more are about to be: the first of many that go on
 /// together should not wait for the last.
-const TOLD_AT_ONCE: usize = 16;
+const TOLD_AT_ONCE: usize = 8;
+
+/// Room for so many actions is kept.
+const ACTIONS_KEPT: usize = 1024;
 
 impl Core {
     /// What is due comes first: whoever is here does it, rather than the timer that waits for the lock.
@@ -21,8 +24,18 @@ impl Core {
         if inner.closed {
             return inner.give_up(input);
         }
-        let actions = inner.engine.step(now, input);
-        self.carry_out(inner, now, actions);
+        self.decide(inner, now, input);
+    }
+
+    /// Lets the engine decide, and carries that out.
+    fn decide(&self, inner: &mut Inner, now: Nanos, input: Input) {
+        let mut actions = std::mem::take(&mut inner.actions);
+        inner.engine.step_into(now, input, &mut actions);
+        self.carry_out(inner, now, actions.drain(..));
+        // The room is kept from step to step, but not that of a step for very many.
+        if actions.capacity() <= ACTIONS_KEPT {
+            inner.actions = actions;
+        }
     }
 
     /// Returns what time it is then.
@@ -32,8 +45,7 @@ impl Core {
             return now;
         }
         inner.due = NEVER;
-        let actions = inner.engine.step(now, Input::Tick);
-        self.carry_out(inner, now, actions);
+        self.decide(inner, now, Input::Tick);
         self.tell_guest(inner);
         self.now()
     }
@@ -48,7 +60,7 @@ impl Core {
     }
 
     /// `now` is the time at which the engine decided: the journal fed back gives the same decisions.
-    pub(super) fn carry_out(&self, inner: &mut Inner, now: Nanos, actions: Vec<Action>) {
+    pub(super) fn carry_out(&self, inner: &mut Inner, now: Nanos, actions: impl IntoIterator<Item = Action>) {
         for action in actions {
             match action {
                 Action::Record(record) => inner.journal.add(now, &record),

@@ -1,7 +1,7 @@
 //! A stream of records with one writer: no lock and no system call a record.
 
 use super::mapping::Mapping;
-use super::room::Room;
+use super::room::{READY_BYTES, Room};
 use blkstay_engine::journal::chunk::{HEADER_WORDS, Header, PAGE};
 use blkstay_engine::journal::frame::{self, END_WORDS, WORD};
 use blkstay_engine::journal::run::Run;
@@ -11,6 +11,13 @@ use nix::errno::Errno;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Pages that are full are let go of when they are so many bytes.
+const LEFT_BYTES: usize = 64 << 10;
+
+/// Words of a line of a CPU's cache, and how many lines the records of some releases have.
+const LINE_WORDS: usize = 8;
+const LINES_AHEAD: usize = 16;
 
 /// Writes records; one that has no journal swallows them. A lane that is dropped is gone on with by the next that is
 /// asked for.
@@ -45,6 +52,12 @@ pub struct Stream {
     at: usize,
     /// Up to where frames go before something has to be done.
     limit: usize,
+    /// Where the next chunk is asked for.
+    half: usize,
+    /// So many words of the chunk are there.
+    ready: usize,
+    /// So many are not needed any more, and not mapped.
+    left: usize,
 }
 
 impl Lane {
@@ -83,6 +96,21 @@ impl Lane {
         if !self.goes_on(|run| error.is_none() && status == Status::Ok && run.completed(t, id)) {
             let error = error.map(str::to_owned);
             self.add(t, &Record::Completed { id, status, passed: true, error });
+        }
+    }
+
+    /// Brings near where the next records go.
+    pub fn look_ahead(&self) {
+        let chunk = self.open.as_ref().and_then(|(stream, _)| Some((stream.chunk.as_ref()?, stream)));
+        if let Some((chunk, Stream { at, limit, .. })) = chunk
+            && let Some(words) = chunk.words().get(*at..*limit)
+        {
+            // Nothing is there yet, and it stays so.
+            words
+                .iter()
+                .step_by(LINE_WORDS)
+                .take(LINES_AHEAD)
+                .for_each(|word| word.store(0, Ordering::Relaxed));
         }
     }
 
@@ -174,7 +202,7 @@ impl Drop for Lane {
 impl Stream {
     /// An empty one.
     pub fn new(lane: u32) -> Stream {
-        Stream { lane, chunks: 0, chunk: None, at: 0, limit: 0 }
+        Stream { lane, chunks: 0, chunk: None, at: 0, limit: 0, half: 0, ready: 0, left: 0 }
     }
 
     /// Stores a frame; its head comes last and makes it count.
@@ -192,13 +220,36 @@ impl Stream {
     #[cold]
     fn make_room(&mut self, words: usize, room: &Room) -> Result<(), Errno> {
         let most = self.chunk.as_ref().map_or(0, |chunk| chunk.words().len() - END_WORDS);
-        if self.limit < most {
-            self.limit = most;
+        if self.at + words > most {
+            self.begin_chunk(words, room)?;
+        }
+        if self.at + words > self.half {
+            self.half = usize::MAX;
             room.want();
         }
-        if self.at + words <= most {
-            return Ok(());
+        self.make_ready(self.at + words + END_WORDS, room)?;
+        self.limit = self.half.min(self.ready - END_WORDS);
+        Ok(())
+    }
+
+    /// Makes sure that so many words of the chunk are there, and lets go of pages that are full.
+    fn make_ready(&mut self, words: usize, room: &Room) -> Result<(), Errno> {
+        let Some(chunk) = &self.chunk else { return Ok(()) };
+        while self.ready < words {
+            room.make_ready(chunk, self.ready * WORD)?;
+            self.ready = (self.ready + READY_BYTES / WORD).min(chunk.words().len());
         }
+        let full = self.at / (LEFT_BYTES / WORD) * (LEFT_BYTES / WORD);
+        // Else this comes twice a chunk, and the thread that takes it back has more time for so many.
+        if full > self.left && !room.is_ready_at_once() {
+            chunk.leave(self.left * WORD, (full - self.left) * WORD);
+            self.left = full;
+        }
+        Ok(())
+    }
+
+    /// Goes on in another chunk, with room for a frame of so many words.
+    fn begin_chunk(&mut self, words: usize, room: &Room) -> Result<(), Errno> {
         let next = room.take((HEADER_WORDS + words + END_WORDS) * WORD)?;
         let header = Header {
             session: room.session,
@@ -207,14 +258,19 @@ impl Stream {
             number: self.chunks,
             bytes: u32::try_from(next.words().len() * WORD).map_err(|_| Errno::EFBIG)?,
         };
-        write_header(&next, &header);
-        if let Some(chunk) = self.chunk.take() {
-            write_end(&chunk, self.at, Some(next.offset));
+        let (length, offset) = (next.words().len(), next.offset);
+        self.ready = if room.is_ready_at_once() { length } else { 0 };
+        let before = (self.chunk.replace(next), std::mem::replace(&mut self.at, HEADER_WORDS));
+        (self.left, self.half) = (0, (length / 2).max(HEADER_WORDS + words));
+        self.make_ready(HEADER_WORDS + words + END_WORDS, room)?;
+        if let Some(chunk) = &self.chunk {
+            write_header(chunk, &header);
+        }
+        if let (Some(chunk), at) = before {
+            write_end(&chunk, at, Some(offset));
             room.retire(chunk);
         }
-        let length = next.words().len();
-        (self.at, self.limit) = (HEADER_WORDS, (length / 2).max(HEADER_WORDS + words));
-        (self.chunk, self.chunks) = (Some(next), self.chunks + 1);
+        self.chunks += 1;
         Ok(())
     }
 

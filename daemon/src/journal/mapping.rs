@@ -53,6 +53,16 @@ impl Mapping {
         }
     }
 
+    /// Lets go of pages, both numbers as in [`Mapping::populate`]: what they hold is the file's, and whoever looks at them
+    /// again finds it there. Many at a time, when the mapping goes, would take longer.
+    pub fn leave(&self, at: usize, bytes: usize) {
+        let bytes = bytes.min(self.bytes.saturating_sub(at));
+        if bytes > 0 {
+            // SAFETY: the pages are this mapping's; those of a file that is shared keep what they hold.
+            let _ = unsafe { madvise(self.first.byte_add(at), bytes, MmapAdvise::MADV_DONTNEED) };
+        }
+    }
+
     /// The pages, as words.
     pub fn words(&self) -> &[AtomicU64] {
         let words = self.bytes / size_of::<AtomicU64>();

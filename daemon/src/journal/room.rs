@@ -3,15 +3,20 @@
 
 use super::lane::Stream;
 use super::mapping::Mapping;
+use crate::urgency::patient;
 use blkstay_engine::journal::chunk::PAGE;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, Flock, fallocate};
+use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The first chunk of a session: of a daemon that does little, the only one.
 const CHUNK_BYTES_MIN: u64 = 64 << 10;
+
+/// The first of a file in memory, where one costs little before it is used.
+const CHUNK_BYTES_IN_MEMORY_MIN: u64 = 1 << 20;
 
 /// The longest, unless a record needs more: at two million requests a second its first half lasts for 16 ms, in which the
 /// thread that makes the next one ready has its turn also on a busy machine.
@@ -22,6 +27,9 @@ const CHUNK_BYTES_AT_ONCE: u64 = 256 << 10;
 
 /// How much of a chunk is made ready at once, for which the kernel takes some tens of microseconds.
 const STEP_BYTES: u64 = 64 << 10;
+
+/// How much of a chunk in memory the writer makes ready at once, for which the kernel takes some ten microseconds.
+pub const READY_BYTES: usize = 16 << 10;
 
 /// Who makes a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +59,10 @@ impl Maker {
 #[derive(Debug)]
 pub struct Room {
     file: Flock<File>,
+    /// Whether the file is in memory. To reserve a part of it is then to make its pages, which takes as long as all else that
+    /// is done to it, and waits for no media: whoever writes does that, a few pages at a time. The thread would have the
+    /// CPU of a worker for much longer, and just when requests are due.
+    is_in_memory: bool,
     /// Where in the file this session begins: its name.
     pub session: u64,
     /// Where in the file the next chunk begins. Held while the file is made longer.
@@ -87,8 +99,9 @@ impl Room {
     /// The thread cannot be started.
     pub fn new(file: Flock<File>, end: u64) -> std::io::Result<Arc<Room>> {
         let state = Mutex::new(State { used: end, ..State::default() });
-        let room =
-            Arc::new(Room { file, session: end, end: Mutex::new(end), state, changed: Condvar::new() });
+        let is_in_memory = fstatfs(&*file).is_ok_and(|of| of.filesystem_type() == TMPFS_MAGIC);
+        let (session, end, changed) = (end, Mutex::new(end), Condvar::new());
+        let room = Arc::new(Room { file, is_in_memory, session, end, state, changed });
         let helped = room.clone();
         std::thread::Builder::new().name("journal".into()).spawn(move || helped.help())?;
         Ok(room)
@@ -142,6 +155,21 @@ impl Room {
         Ok(chunk)
     }
 
+    /// Whether all of a chunk is there when it is taken; else [`Room::make_ready`] makes it so.
+    pub fn is_ready_at_once(&self) -> bool {
+        !self.is_in_memory
+    }
+
+    /// Makes [`READY_BYTES`] of a chunk ready, from that byte of it on.
+    ///
+    /// # Errors
+    /// There is no room for them.
+    pub fn make_ready(&self, chunk: &Mapping, at: usize) -> Result<(), Errno> {
+        let bytes = READY_BYTES.min((chunk.words().len() * size_of::<u64>()).saturating_sub(at));
+        self.reserve_step(chunk.offset + at as u64, bytes as u64)?;
+        chunk.populate(at, bytes)
+    }
+
     /// Takes a chunk that is full.
     pub fn retire(&self, chunk: Mapping) {
         self.state().retired.push(chunk);
@@ -178,7 +206,11 @@ impl Room {
         let needed = (needed as u64).next_multiple_of(PAGE).max(PAGE);
         let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         let usual = (*end - self.session).next_power_of_two() / 4;
-        let mut bytes = usual.clamp(CHUNK_BYTES_MIN, maker.chunk_bytes_max()).max(needed);
+        let (least, most) = match self.is_in_memory {
+            true => (CHUNK_BYTES_IN_MEMORY_MIN, CHUNK_BYTES_MAX),
+            false => (CHUNK_BYTES_MIN, maker.chunk_bytes_max()),
+        };
+        let mut bytes = usual.clamp(least, most).max(needed);
         while let Err(errno) = self.reserve(*end, bytes, maker) {
             let is_full = matches!(errno, Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG);
             if !is_full || bytes == needed {
@@ -190,6 +222,9 @@ impl Room {
         *end += bytes;
         drop(end);
         let mapping = Mapping::new(&self.file, offset, usize::try_from(bytes).map_err(|_| Errno::EFBIG)?)?;
+        if self.is_in_memory {
+            return Ok(mapping);
+        }
         for step in (0..bytes).step_by(STEP_BYTES as usize) {
             mapping.populate(step as usize, STEP_BYTES as usize)?;
             maker.has_made_a_step();
@@ -197,8 +232,12 @@ impl Room {
         Ok(mapping)
     }
 
-    /// Makes sure that the file has those bytes, and that the disk has room for them.
+    /// Makes sure that the file has those bytes, and, unless it is in memory, that the disk has room for them.
     fn reserve(&self, offset: u64, bytes: u64, maker: Maker) -> Result<(), Errno> {
+        if self.is_in_memory {
+            let longer = self.file.set_len(offset + bytes);
+            return longer.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw));
+        }
         for step in (0..bytes).step_by(STEP_BYTES as usize) {
             self.reserve_step(offset + step, STEP_BYTES.min(bytes - step))?;
             maker.has_made_a_step();
@@ -227,6 +266,7 @@ impl Room {
 
     /// Makes chunks ready and unmaps full ones, until the journal is closed.
     fn help(&self) {
+        patient();
         let mut state = self.state();
         while !state.closed {
             let full = std::mem::take(&mut state.retired);

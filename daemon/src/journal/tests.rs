@@ -43,6 +43,11 @@ fn opened(directory: &TempDir) -> Journal {
     Journal::open(&directory.path().join("journal")).expect("a journal")
 }
 
+/// Somewhere on a disk, as a rule, and somewhere in memory, where room is made in another way.
+fn directories() -> [TempDir; 2] {
+    [TempDir::new(), TempDir::new_in("/dev/shm")].map(|made| made.expect("a directory"))
+}
+
 /// What is in the journal; nothing may be wrong with it.
 #[track_caller]
 fn lines(directory: &TempDir) -> Vec<Line> {
@@ -102,9 +107,8 @@ fn what_is_written_is_there_at_once_and_the_file_is_cut_at_the_end() {
 
 #[test]
 fn lanes_grow_beside_each_other_and_a_dropped_one_is_gone_on_with() {
-    let directory = TempDir::new().expect("a directory");
-    for session in 1..=2 {
-        let journal = opened(&directory);
+    for (directory, session) in directories().iter().flat_map(|directory| [(directory, 1), (directory, 2)]) {
+        let journal = opened(directory);
         let lanes: Vec<Lane> = (0..4).map(|_| journal.lane()).collect();
         std::thread::scope(|scope| {
             for (mut lane, first) in lanes.into_iter().zip(0..) {
@@ -117,7 +121,7 @@ fn lanes_grow_beside_each_other_and_a_dropped_one_is_gone_on_with() {
         });
         journal.lane().arrived(30_000, &request(120_000), false);
         drop(journal);
-        let ids = ids(&lines(&directory));
+        let ids = ids(&lines(directory));
         assert_eq!(ids.len(), session * 120_001);
         assert!(ids.chunk_by(|a, b| a < b).all(|ids| ids.iter().copied().eq(0..=120_000)));
     }
@@ -125,19 +129,20 @@ fn lanes_grow_beside_each_other_and_a_dropped_one_is_gone_on_with() {
 
 #[test]
 fn a_record_that_is_longer_than_a_chunk_has_one_of_its_own() {
-    let directory = TempDir::new().expect("a directory");
-    let journal = opened(&directory);
-    let mut lane = journal.lane();
-    for bytes in [10, 3 << 20, 20, 60 << 10, 64 << 10] {
-        lane.add(1, &Record::Log { line: "x".repeat(bytes) });
+    for directory in directories() {
+        let journal = opened(&directory);
+        let mut lane = journal.lane();
+        for bytes in [10, 3 << 20, 20, 60 << 10, 64 << 10] {
+            lane.add(1, &Record::Log { line: "x".repeat(bytes) });
+        }
+        drop((lane, journal));
+        let length = |line: &Line| match &line.record {
+            Record::Log { line } => line.len(),
+            _ => 0,
+        };
+        let lengths: Vec<usize> = lines(&directory).iter().map(length).collect();
+        assert_eq!(lengths, [10, 3 << 20, 20, 60 << 10, 64 << 10]);
     }
-    drop((lane, journal));
-    let length = |line: &Line| match &line.record {
-        Record::Log { line } => line.len(),
-        _ => 0,
-    };
-    let lengths: Vec<usize> = lines(&directory).iter().map(length).collect();
-    assert_eq!(lengths, [10, 3 << 20, 20, 60 << 10, 64 << 10]);
 }
 
 /// Runs an ignored test of this file in a process of its own.
@@ -202,8 +207,9 @@ fn counted(directory: &TempDir) -> [u64; 2] {
 
 #[test]
 fn sigkill_loses_nothing_that_somebody_was_told() {
-    for round in 0..60_u64 {
-        let directory = TempDir::new().expect("a directory");
+    let rounds = (0..60_u64).map(|round| (round / 2 * 2, directories().into_iter().nth(round as usize % 2)));
+    for (round, directory) in rounds {
+        let directory = directory.expect("one of two");
         let told = Told::at(directory.path());
         let mut child = child("somebody_who_writes", &directory, None);
         let enough = 1 + round * round * round * 7919 % 20_000;
@@ -222,8 +228,8 @@ fn sigkill_loses_nothing_that_somebody_was_told() {
 
 #[test]
 fn a_full_disk_is_told_and_what_was_told_before_is_there() {
-    for blocks in [16, 200, 1000, 5000] {
-        let directory = TempDir::new().expect("a directory");
+    let in_each = |blocks| directories().map(|directory| (blocks, directory));
+    for (blocks, directory) in [16, 200, 1000, 5000].into_iter().flat_map(in_each) {
         let told = Told::at(directory.path());
         let mut child = child("somebody_who_writes", &directory, Some(blocks));
         assert!(child.wait().expect("it ends").success());

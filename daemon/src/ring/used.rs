@@ -35,6 +35,17 @@ impl<'m> Used<'m> {
         Ok(Used { queue, memory, entries, first: queue.next_used(), next: queue.next_used() })
     }
 
+    /// Where the next entry goes.
+    fn place(&self) -> usize {
+        HEADER + ENTRY * usize::from(self.next % self.queue.size())
+    }
+
+    /// Looks at where the next entry goes.
+    pub fn look_ahead(&self) {
+        // Whether it can be read does not matter before it has to be written.
+        let _: Result<u64, _> = self.entries.read_obj(self.place());
+    }
+
     /// Adds a completion.
     ///
     /// # Errors
@@ -45,7 +56,7 @@ impl<'m> Used<'m> {
         written: u32,
         inflight: Option<&mut Inflight>,
     ) -> Result<(), &'static str> {
-        let at = HEADER + ENTRY * usize::from(self.next % self.queue.size());
+        let at = self.place();
         let entry = u64::from(head).to_le() | (u64::from(written) << 32).to_le();
         self.entries.write_obj(entry, at).map_err(|_| OUTSIDE)?;
         if let Some(inflight) = inflight {

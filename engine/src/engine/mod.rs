@@ -220,6 +220,19 @@ impl Engine {
     /// Takes an input at a time and returns what to do. Time never runs backwards: an earlier `now`
     /// counts as the latest one seen.
     pub fn step(&mut self, now: Nanos, input: Input) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.step_into(now, input, &mut actions);
+        actions
+    }
+
+    /// The same, appended to what is there already.
+    pub fn step_into(&mut self, now: Nanos, input: Input, actions: &mut Vec<Action>) {
+        std::mem::swap(&mut self.actions, actions);
+        self.take(now, input);
+        std::mem::swap(&mut self.actions, actions);
+    }
+
+    fn take(&mut self, now: Nanos, input: Input) {
         self.now = self.now.max(now);
         match input {
             Input::Arrived(request) => self.arrived(request, false),
@@ -241,7 +254,6 @@ impl Engine {
             Input::Abandon(why) => self.abandon(why),
         }
         self.settle();
-        std::mem::take(&mut self.actions)
     }
 
     /// Loads a policy; `armed`: it acts at once, as with `--policy`.
@@ -260,6 +272,11 @@ impl Engine {
     /// How many requests have arrived and not completed, and how many of them stand at a gate.
     pub fn counts(&self) -> (u64, u64) {
         (self.live.len() as u64, self.stands.len() as u64)
+    }
+
+    /// The request for which something is due next by itself, if there is one.
+    pub fn next_due(&self) -> Option<RequestId> {
+        self.stands.next().filter(|id| self.live.contains_key(id))
     }
 
     /// Which policy it follows, and how that stands.

@@ -110,6 +110,11 @@ impl Stands {
         self.due.first().filter(|(at, _)| *at <= now && *at < Nanos::MAX).map(|(_, id)| *id)
     }
 
+    /// The first for which something will be due.
+    pub fn next(&self) -> Option<RequestId> {
+        self.due.first().filter(|(at, _)| *at < Nanos::MAX).map(|(_, id)| *id)
+    }
+
     /// When something is due.
     pub fn next_due(&self) -> Option<Nanos> {
         self.due.first().map(|(at, _)| *at).filter(|at| *at < Nanos::MAX)

@@ -1,7 +1,7 @@
 //! Records in frames: fixed layouts for those of every request, JSON for the others and for what does not fit.
 
 use super::frame::{Head, WORD, kind};
-use super::{Line, Record};
+use super::{Line, Record, gates};
 use crate::class::ClassSet;
 use crate::request::{ByteRange, Nanos, Op, Probes, Request, RequestId, Status};
 
@@ -47,7 +47,7 @@ fn completed(t: Nanos, id: RequestId, status: Status, passed: bool) -> Option<[u
 }
 
 /// A request's number and a byte, if they fit one word.
-fn named(id: RequestId, byte: u8) -> Option<u64> {
+pub(super) fn named(id: RequestId, byte: u8) -> Option<u64> {
     (id.0 >> 56 == 0).then_some(id.0 << 8 | u64::from(byte))
 }
 
@@ -71,13 +71,13 @@ pub fn encode(t: Nanos, record: &Record, words: &mut Vec<u64>) -> Result<(), Unw
         }),
         Record::Completed { id, status, passed, error } => completed(t, *id, *status, *passed)
             .map(|frame| append(words, &frame, Probes::default(), error.as_deref())),
-        _ => None,
+        _ => gates::encode(t, record, words),
     };
     fixed.unwrap_or_else(|| {
         let text = serde_json::to_vec(record).map_err(|error| Unwritable(error.to_string()))?;
         let start = words.len();
         words.extend([0, t]);
-        finish(words, start, kind::OTHER, 0, &text)
+        finish(words, start, kind::OTHER, 0, &[&text])
     })
 }
 
@@ -97,19 +97,39 @@ fn append(words: &mut Vec<u64>, frame: &[u64], probes: Probes, text: Option<&str
     if text.is_some() {
         flags |= flag::TEXT;
     }
-    finish(words, start, head.kind, flags, text.unwrap_or_default().as_bytes())
+    finish(words, start, head.kind, flags, &[text.unwrap_or_default().as_bytes()])
 }
 
-/// Appends the text of a frame whose words before it begin at `start`, and writes its head.
-fn finish(words: &mut Vec<u64>, start: usize, kind: u8, flags: u8, text: &[u8]) -> Result<(), Unwritable> {
+/// Appends the texts of a frame, one behind the other, whose words before them begin at `start`, and writes its head.
+pub(super) fn finish(
+    words: &mut Vec<u64>,
+    start: usize,
+    kind: u8,
+    flags: u8,
+    texts: &[&[u8]],
+) -> Result<(), Unwritable> {
     let fixed = words.len() - start - 1;
-    let bytes = u32::try_from(fixed * WORD + text.len());
-    let bytes = bytes.map_err(|_| Unwritable(format!("it has {} bytes", text.len())))?;
-    let (whole, rest) = text.as_chunks();
-    words.extend(whole.iter().map(|word| u64::from_le_bytes(*word)));
-    if !rest.is_empty() {
-        let mut last = [0; WORD];
-        last[..rest.len()].copy_from_slice(rest);
+    let length: usize = texts.iter().map(|text| text.len()).sum();
+    let bytes = u32::try_from(fixed * WORD + length);
+    let bytes = bytes.map_err(|_| Unwritable(format!("it has {length} bytes")))?;
+    // A word that is not full yet, and how many bytes it has.
+    let (mut last, mut filled) = ([0; WORD], 0);
+    for text in texts {
+        let (beginning, text) = text.split_at(text.len().min((WORD - filled) % WORD));
+        last[filled..filled + beginning.len()].copy_from_slice(beginning);
+        filled += beginning.len();
+        if filled < WORD && text.is_empty() {
+            continue;
+        }
+        if filled == WORD {
+            words.push(u64::from_le_bytes(last));
+        }
+        let (whole, rest) = text.as_chunks();
+        words.extend(whole.iter().map(|word| u64::from_le_bytes(*word)));
+        (last, filled) = ([0; WORD], rest.len());
+        last[..filled].copy_from_slice(rest);
+    }
+    if filled > 0 {
         words.push(u64::from_le_bytes(last));
     }
     words[start] = Head::of(kind, flags, bytes, &words[start + 1..]).word();
@@ -124,6 +144,7 @@ pub fn decode(head: Head, body: &[u8]) -> Option<Line> {
         kind::DONE => PROBES | TEXT,
         kind::COMPLETED => PASSED | TEXT,
         kind::SUBMITTED | kind::OTHER => 0,
+        kind::DECIDED | kind::HELD | kind::RELEASED => gates::FLAGS,
         _ => return None,
     };
     let mut body = Body(body);
@@ -137,6 +158,9 @@ fn read(head: Head, body: &mut Body) -> Option<Line> {
     let t = body.word()?;
     if head.kind == kind::OTHER {
         return Some(Line { t, record: serde_json::from_slice(body.0).ok()? });
+    }
+    if matches!(head.kind, kind::DECIDED | kind::HELD | kind::RELEASED) {
+        return Some(Line { t, record: gates::decode(head, body)? });
     }
     let [byte, ..] = body.0 else { return None };
     let (byte, id) = (usize::from(*byte), RequestId(body.word()? >> 8));
@@ -168,10 +192,10 @@ fn read(head: Head, body: &mut Body) -> Option<Line> {
 }
 
 /// What of a body has not been read yet.
-struct Body<'b>(&'b [u8]);
+pub(super) struct Body<'b>(pub(super) &'b [u8]);
 
 impl Body<'_> {
-    fn word(&mut self) -> Option<u64> {
+    pub(super) fn word(&mut self) -> Option<u64> {
         let (word, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(u64::from_le_bytes(*word))

@@ -24,6 +24,12 @@ pub mod kind {
     pub const PASSED_ARRIVED: u8 = 7;
     /// Such requests completed well, at the same time.
     pub const PASSED_COMPLETED: u8 = 8;
+    /// A rule decided.
+    pub const DECIDED: u8 = 9;
+    /// A hold began.
+    pub const HELD: u8 = 10;
+    /// A request that stood at a gate goes on.
+    pub const RELEASED: u8 = 11;
 }
 
 /// Words of the longest [`kind::END`]: every chunk has room for it after its last record.

@@ -13,6 +13,7 @@ pub mod chunk;
 pub mod codec;
 pub mod frame;
 mod frames;
+mod gates;
 mod reader;
 mod record;
 pub mod run;

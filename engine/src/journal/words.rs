@@ -151,6 +151,20 @@ pub enum Does {
     Pause,
 }
 
+impl Does {
+    /// Everything that a rule can do, by number.
+    pub const ALL: [Does; 8] = [
+        Does::Pass,
+        Does::Fail,
+        Does::Hold,
+        Does::Delay,
+        Does::Reorder,
+        Does::Limit,
+        Does::Stall,
+        Does::Pause,
+    ];
+}
+
 impl fmt::Display for Does {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
