@@ -37,11 +37,12 @@ impl<R> Lane<R> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The ring of this thread, if it is the one that serves the lane.
+    /// For the thread that serves the lane alone, see [`Lane::is_own`].
     fn own(&self) -> MutexGuard<'_, Option<Ring<R>>> {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether this thread serves the lane.
     fn is_own(&self) -> bool {
         self.owner.load(Ordering::Relaxed) == mark()
     }
