@@ -141,6 +141,7 @@ impl Crew {
             tracing::error!(%error, "the drive cannot wake its worker; no ring is served");
             return;
         }
+        core.drive().adopt(lane, post.epoll.as_raw_fd());
         core.drive().notify(lane, false);
         let crew = self.clone();
         let keeping = if lane == 0 { core.timer().keep(move || crew.posts[lane].wake()) } else { None };
@@ -167,6 +168,7 @@ impl Crew {
             }
             patience.slept(core.now(), waits_for);
         }
+        core.drive().leave(lane);
         core.drive().notify(lane, true);
     }
 }
@@ -192,7 +194,7 @@ fn sleep(core: &Core, post: &Post, lane: usize, passage: &mut Passage) {
     }
     core.drive().notify(lane, true);
     // What ended before it notified again.
-    if !passage.collect() && !kicked {
+    if !passage.collect() && !kicked && !core.drive().sleep(lane) {
         let mut events = [EpollEvent::default(); 8];
         // Interrupted or not: whoever is awake looks everywhere.
         let count = post.epoll.wait(-1, &mut events).unwrap_or(0);
@@ -205,4 +207,5 @@ fn sleep(core: &Core, post: &Post, lane: usize, passage: &mut Passage) {
         }
     }
     core.drive().notify(lane, false);
+    passage.rings().iter().for_each(|ring| ring.needs_no_kicks());
 }

@@ -3,7 +3,7 @@
 use crate::Segments;
 use std::io;
 use std::ops::Range;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, RawFd};
 
 /// What a request asks for. Its range is [`Request::range`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +74,24 @@ pub trait Drive<R: Request>: Send + Sync {
 
     /// Makes the descriptor of a lane unreadable again: called when it was readable, before `reap`.
     fn woken(&self, lane: usize);
+
+    /// The calling thread serves a lane from now on until it calls [`Drive::leave`]: a drive may then have for it what one
+    /// thread alone can use. `wake` stays open until then. One thread at most serves a lane.
+    fn adopt(&self, lane: usize, wake: RawFd) {
+        let _ = (lane, wake);
+    }
+
+    /// Sleeps, on the thread that serves a lane, until `reap` may have something or its `wake` has become readable once
+    /// more; says whether it did. If not, the thread is to wait for both descriptors by itself.
+    fn sleep(&self, lane: usize) -> bool {
+        let _ = lane;
+        false
+    }
+
+    /// The calling thread does not serve the lane any more. Waits for what it has submitted; `reap` has that.
+    fn leave(&self, lane: usize) {
+        let _ = lane;
+    }
 
     /// Fills a buffer from the disk, for who looks at it beside the guest. Blocks.
     ///

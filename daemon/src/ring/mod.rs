@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use vhost_user_backend::{VringMutex, VringState, VringT};
 use virtio_queue::{Error, QueueT};
-use vm_memory::{GuestAddress, GuestAddressSpace, GuestMemoryMmap};
+use vm_memory::{Bytes, GuestAddress, GuestAddressSpace, GuestMemoryMmap};
 
 /// Most chains that are taken out of a ring at once.
 pub const TAKEN_AT_ONCE: usize = 64;
@@ -41,6 +41,8 @@ struct State {
     parser: Parser,
     /// Chains taken from it and not put back.
     in_flight: usize,
+    /// Threads that wait until there are none.
+    waiting: usize,
     /// What is in flight, kept where it outlives this process.
     inflight: Option<Inflight>,
     /// Chains that were in flight when another daemon died, oldest first from the end.
@@ -67,6 +69,7 @@ impl Ring {
             memory,
             parser: Parser::default(),
             in_flight: 0,
+            waiting: 0,
             inflight: None,
             resubmit: Vec::new(),
         };
@@ -134,6 +137,28 @@ impl Ring {
         more.unwrap_or(false) || !state.resubmit.is_empty()
     }
 
+    /// Asks the guest not to kick: somebody looks at the ring. A guest that has looked already kicks all the same.
+    pub fn needs_no_kicks(&self) {
+        let state = self.lock();
+        let mut vring = state.vring.get_mut();
+        if self.is_broken() || !serves(&vring) {
+            return;
+        }
+        let queue = vring.get_queue_mut();
+        if !queue.event_idx_enabled() {
+            // A ring outside memory is noticed by whoever takes chains out of it.
+            let _ = queue.disable_notification(&*state.memory);
+            return;
+        }
+        // Section 2.7.10: the guest kicks when it makes the entry of that number available, of all others never. The one
+        // before the next comes last.
+        let event_at = queue.used_ring().checked_add(4 + 8 * u64::from(queue.size()));
+        let last = queue.next_avail().wrapping_sub(1).to_le();
+        if let Some(at) = event_at {
+            let _ = state.memory.store(last, GuestAddress(at), Ordering::Relaxed);
+        }
+    }
+
     /// Tells the guest that requests are through, with one notification at most.
     pub fn complete(&self, requests: &mut Vec<(Finished, Status)>) {
         let count = requests.len();
@@ -162,7 +187,8 @@ impl Ring {
 
     fn ended(&self, state: &mut State, count: usize) {
         state.in_flight = state.in_flight.saturating_sub(count);
-        if state.in_flight == 0 {
+        // Signalling costs a system call, also if nobody waits.
+        if state.in_flight == 0 && state.waiting > 0 {
             self.idle.notify_all();
         }
     }
@@ -170,9 +196,11 @@ impl Ring {
     /// Returns when nothing is in flight any more.
     pub fn wait_until_idle(&self) {
         let mut state = self.lock();
+        state.waiting += 1;
         while state.in_flight > 0 {
             state = self.idle.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        state.waiting -= 1;
     }
 
     /// The descriptor that the guest kicks through.

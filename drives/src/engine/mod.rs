@@ -2,5 +2,6 @@
 
 pub mod null;
 pub mod ring;
+mod slot;
 pub mod threads;
 pub mod uring;

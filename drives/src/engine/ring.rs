@@ -1,12 +1,12 @@
 //! The ring of one lane: requests in slots, what the kernel has of them, and what comes back.
 
-use crate::drive::ends_early;
+use super::slot::{Slot, entry};
 use crate::media::{gather, raw::Raw};
 use crate::{Ended, Operation, Request, Segments};
-use io_uring::{EnterFlags, IoUring, opcode, squeue, types};
+use io_uring::{EnterFlags, IoUring, cqueue, opcode, types};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{Ordering, fence};
 
 /// Entries that are handed to the kernel at once.
@@ -16,21 +16,14 @@ const SUBMISSIONS: u32 = 256;
 /// and it never refuses (`EBUSY`).
 const IN_KERNEL_MAX: u32 = 1024;
 
-/// The longest transfer of one piece that the kernel makes (`MAX_RW_COUNT`).
-const PIECE_MAX: usize = 0x7fff_f000;
+/// Requests that a drive that has nothing to do gets at once, and that it gets at once after these. The kernel keeps
+/// what it gets at once until it has prepared all of it, and only then is the drive told: it is to have begun with the
+/// first ones meanwhile.
+const FIRST_CHUNK: usize = 2;
+const CHUNK: usize = 8;
 
-/// How often a request is tried again that the kernel had no means for.
-const RETRIES: u8 = 8;
-
-/// A request that is under way.
-struct Slot<R> {
-    request: Option<R>,
-    /// What is left to move. Its vectors stay in their place until the slot is used again: they are on the heap.
-    segments: Segments,
-    /// Where that is to go to.
-    offset: u64,
-    retries: u8,
-}
+/// In place of a slot: the look-out for the descriptor that wakes the thread.
+const WATCH: u32 = u32::MAX;
 
 /// A ring with its requests.
 pub struct Ring<R> {
@@ -43,8 +36,12 @@ pub struct Ring<R> {
     waiting: VecDeque<u32>,
     /// Slots that are in the ring, but that the kernel has not taken, in its order.
     offered: VecDeque<u32>,
-    /// Requests in the ring.
+    /// Entries in the ring: requests, and the look-out.
     in_ring: u32,
+    /// What wakes the thread that sleeps in this ring, if it is one's own.
+    wake: Option<RawFd>,
+    /// Whether the ring looks out for that.
+    is_watching: bool,
     /// The kernel refuses the ring for good: nothing more goes there.
     is_broken: bool,
 }
@@ -57,7 +54,28 @@ impl<R: Request> Ring<R> {
     pub fn new(file: BorrowedFd<'_>, event: BorrowedFd<'_>) -> io::Result<Ring<R>> {
         let ring = IoUring::builder().setup_cqsize(IN_KERNEL_MAX).build(SUBMISSIONS)?;
         ring.submitter().register_eventfd(event.as_raw_fd())?;
-        Ok(Ring {
+        Ok(Ring::with(ring, file, None))
+    }
+
+    /// A ring for a file that the calling thread alone uses. That thread may sleep in it, and `wake` ends that when it
+    /// becomes readable. Both stay open as long as the ring.
+    ///
+    /// An answer interrupts nobody: the kernel keeps it until the thread asks, and says in the ring that there is one.
+    ///
+    /// # Errors
+    /// The kernel does not know such rings (before Linux 6.1).
+    pub fn of_this_thread(file: BorrowedFd<'_>, wake: RawFd) -> io::Result<Ring<R>> {
+        let ring = IoUring::builder()
+            .setup_cqsize(IN_KERNEL_MAX)
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_taskrun_flag()
+            .build(SUBMISSIONS)?;
+        Ok(Ring::with(ring, file, Some(wake)))
+    }
+
+    fn with(ring: IoUring, file: BorrowedFd<'_>, wake: Option<RawFd>) -> Ring<R> {
+        Ring {
             ring,
             file: types::Fd(file.as_raw_fd()),
             slots: Vec::new(),
@@ -65,8 +83,47 @@ impl<R: Request> Ring<R> {
             waiting: VecDeque::new(),
             offered: VecDeque::new(),
             in_ring: 0,
+            wake,
+            is_watching: false,
             is_broken: false,
-        })
+        }
+    }
+
+    /// Sleeps until there is an answer, or what wakes the thread is readable; says whether the ring can do that.
+    pub fn sleep(&mut self) -> bool {
+        if self.is_broken {
+            // The kernel answers for what it has.
+            return self.at_work() > 0;
+        }
+        self.watch();
+        // Interrupted, refused or not: whoever is awake looks everywhere.
+        if let Ok(taken) = self.ring.submit_and_wait(1) {
+            self.taken(taken);
+        }
+        true
+    }
+
+    /// Waits for an answer, if the kernel has something to answer.
+    pub fn wait(&mut self) {
+        if self.at_work() > 0 {
+            // Who waits looks, and waits again.
+            let _ = self.enter(1);
+        }
+    }
+
+    fn watch(&mut self) {
+        let Some(wake) = self.wake.filter(|_| !self.is_watching) else { return };
+        let entry = opcode::PollAdd::new(types::Fd(wake), libc::POLLIN as u32).multi(true).build();
+        // SAFETY: it refers to no memory.
+        if unsafe { self.ring.submission().push(&entry.user_data(WATCH.into())) }.is_ok() {
+            self.offered.push_back(WATCH);
+            self.in_ring += 1;
+            self.is_watching = true;
+        }
+    }
+
+    fn taken(&mut self, count: usize) {
+        self.offered.drain(..count.min(self.offered.len()));
     }
 
     /// Whether requests are to go another way.
@@ -116,14 +173,16 @@ impl<R: Request> Ring<R> {
 
     /// Puts what waits into the ring and lets the kernel take it, as far as there is room.
     pub fn push(&mut self) {
+        let mut chunk = if self.at_work() == 0 { FIRST_CHUNK } else { CHUNK };
         while !self.is_broken {
-            self.offer();
+            self.offer(chunk);
+            chunk = CHUNK;
             if self.offered.is_empty() {
                 return;
             }
             match self.ring.submit() {
                 Ok(0) => return,
-                Ok(taken) => drop(self.offered.drain(..taken.min(self.offered.len()))),
+                Ok(taken) => self.taken(taken),
                 Err(error) => match error.raw_os_error() {
                     Some(libc::EINTR) => {}
                     Some(libc::EAGAIN | libc::EBUSY | libc::ENOMEM) => return,
@@ -133,9 +192,9 @@ impl<R: Request> Ring<R> {
         }
     }
 
-    fn offer(&mut self) {
+    fn offer(&mut self, chunk: usize) {
         let mut entries = self.ring.submission();
-        while self.in_ring < IN_KERNEL_MAX && !entries.is_full() {
+        while self.offered.len() < chunk && self.in_ring < IN_KERNEL_MAX && !entries.is_full() {
             let Some(index) = self.waiting.pop_front() else { return };
             let Some(entry) = self.slots.get(index as usize).and_then(|slot| entry(self.file, slot)) else {
                 continue;
@@ -154,7 +213,8 @@ impl<R: Request> Ring<R> {
     fn give_up(&mut self) {
         self.is_broken = true;
         self.in_ring -= self.offered.len() as u32;
-        self.waiting.extend(self.offered.drain(..));
+        self.is_watching &= !self.offered.contains(&WATCH);
+        self.waiting.extend(self.offered.drain(..).filter(|index| *index != WATCH));
     }
 
     /// Once broken: the requests that go another way. Those that the kernel has are answered still.
@@ -169,10 +229,19 @@ impl<R: Request> Ring<R> {
 
     /// Takes all answers that there are; says whether there were any.
     pub fn collect(&mut self, raw: &Raw, ended: &mut Vec<Ended<R>>) -> bool {
-        let before = self.in_ring;
+        self.have_answers();
+        let mut any = false;
         for answer in self.ring.completion() {
-            self.in_ring -= 1;
             let index = answer.user_data() as u32;
+            if index == WATCH && cqueue::more(answer.flags()) {
+                continue;
+            }
+            self.in_ring -= 1;
+            if index == WATCH {
+                self.is_watching = false;
+                continue;
+            }
+            any = true;
             let Some(slot) = self.slots.get_mut(index as usize) else { continue };
             let Some(result) = slot.answered(raw, answer.result()) else {
                 self.waiting.push_back(index);
@@ -181,7 +250,20 @@ impl<R: Request> Ring<R> {
             self.free.push(index);
             ended.extend(slot.request.take().map(|request| Ended { request, result }));
         }
-        self.in_ring < before
+        any
+    }
+
+    /// Whether anything is on its way through the ring.
+    pub fn is_in_use(&self) -> bool {
+        self.at_work() > 0 || self.has_waiting()
+    }
+
+    /// Has the kernel put into the ring what it keeps for this thread.
+    fn have_answers(&mut self) {
+        if self.ring.submission().taskrun() {
+            // Without anything to submit it can be interrupted, and is asked again.
+            let _ = self.enter(0);
+        }
     }
 
     /// Whether something waits for a place in the ring.
@@ -190,75 +272,42 @@ impl<R: Request> Ring<R> {
     }
 }
 
-impl<R: Request> Slot<R> {
-    /// What the kernel's answer means: the end, or `None` if there is more to do.
-    fn answered(&mut self, raw: &Raw, answer: i32) -> Option<io::Result<()>> {
-        match answer {
-            _ if answer == -libc::EINTR => None,
-            _ if answer == -libc::EAGAIN && self.retries < RETRIES => {
-                self.retries += 1;
-                None
-            }
-            ..0 => Some(Err(io::Error::from_raw_os_error(-answer))),
-            _ if self.segments.bytes() == 0 => Some(Ok(())),
-            0 => Some(Err(ends_early())),
-            1.. => {
-                self.segments.advance(answer as u64);
-                self.offset += answer as u64;
-                match self.segments.bytes() {
-                    0 => Some(Ok(())),
-                    _ if !raw.fits(&self.segments, self.offset) => Some(Err(ends_early())),
-                    _ => None,
-                }
-            }
+impl<R> Ring<R> {
+    /// How many requests the kernel has.
+    pub fn at_work(&self) -> usize {
+        let is_on_watch = self.is_watching && !self.offered.contains(&WATCH);
+        self.in_ring as usize - self.offered.len() - usize::from(is_on_watch)
+    }
+
+    /// Waits for so many answers.
+    fn enter(&self, answers: u32) -> io::Result<usize> {
+        // SAFETY: no argument is passed, and nothing is submitted.
+        unsafe {
+            self.ring.submitter().enter::<libc::sigset_t>(0, answers, EnterFlags::GETEVENTS.bits(), None)
         }
     }
-}
 
-/// What the kernel is told to do next for a request.
-fn entry<R: Request>(file: types::Fd, slot: &Slot<R>) -> Option<squeue::Entry> {
-    let vectors = slot.segments.vectors();
-    let (at, count) = (vectors.as_ptr(), vectors.len() as u32);
-    let one = vectors
-        .first()
-        .filter(|_| count == 1)
-        .map(|vector| (vector.iov_base, vector.iov_len.min(PIECE_MAX) as u32));
-    let entry = match (slot.request.as_ref()?.operation(), one) {
-        (Operation::Read, Some((at, length))) => {
-            opcode::Read::new(file, at.cast(), length).offset(slot.offset).build()
-        }
-        (Operation::Read, None) => opcode::Readv::new(file, at, count).offset(slot.offset).build(),
-        (Operation::Write { durable }, Some((at, length))) => {
-            opcode::Write::new(file, at.cast(), length).offset(slot.offset).rw_flags(flags(durable)).build()
-        }
-        (Operation::Write { durable }, None) => {
-            opcode::Writev::new(file, at, count).offset(slot.offset).rw_flags(flags(durable)).build()
-        }
-        _ => opcode::Fsync::new(file).flags(types::FsyncFlags::DATASYNC).build(),
-    };
-    // Once refused for want of means, a thread of the kernel may wait for them.
-    Some(if slot.retries > 0 { entry.flags(squeue::Flags::ASYNC) } else { entry })
-}
-
-fn flags(durable: bool) -> i32 {
-    if durable { libc::RWF_DSYNC } else { 0 }
-}
-
-impl<R> Ring<R> {
     /// Waits until the kernel is through with everything; says whether it could.
     fn drain(&mut self) -> bool {
-        while self.in_ring > self.offered.len() as u32 {
-            // SAFETY: no argument is passed, and nothing is submitted.
-            let waited = unsafe {
-                self.ring.submitter().enter::<libc::sigset_t>(0, 1, EnterFlags::GETEVENTS.bits(), None)
-            };
-            match waited {
-                Ok(_) => self.in_ring -= self.ring.completion().count() as u32,
+        while self.at_work() > 0 {
+            match self.enter(1) {
+                Ok(_) => self.forget_answers(),
                 Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
                 Err(_) => return false,
             }
         }
         true
+    }
+
+    fn forget_answers(&mut self) {
+        for answer in self.ring.completion() {
+            let is_watch = answer.user_data() == u64::from(WATCH);
+            if is_watch && cqueue::more(answer.flags()) {
+                continue;
+            }
+            self.is_watching &= !is_watch;
+            self.in_ring -= 1;
+        }
     }
 }
 

@@ -71,6 +71,11 @@ impl<R: Request, M: Media> Threads<R, M> {
         &self.shared.lane(lane).bell
     }
 
+    /// Keeps what has ended elsewhere for who collects next.
+    pub fn put_back(&self, lane: usize, ended: Vec<Ended<R>>) {
+        ended.into_iter().for_each(|ended| self.shared.lane(lane).put(ended));
+    }
+
     /// Hands a request to the threads; gives it back as ended if there is none and none can be started.
     pub fn hand_over(&self, lane: usize, request: R) -> Option<Ended<R>> {
         let mut queue = lock(&self.shared.queue);
@@ -92,6 +97,15 @@ impl<R: Request, M: Media> Threads<R, M> {
     }
 }
 
+impl<R> Lane<R> {
+    fn put(&self, ended: Ended<R>) {
+        lock(&self.ended).push(ended);
+        if !self.has_some.swap(true, Ordering::SeqCst) {
+            self.bell.ring();
+        }
+    }
+}
+
 impl<R, M> Shared<R, M> {
     fn lane(&self, lane: usize) -> &Lane<R> {
         &self.lanes[lane % self.lanes.len()]
@@ -109,11 +123,7 @@ fn serve<R: Request, M: Media>(shared: &Shared<R, M>) {
         if let Some((lane, request)) = queue.requests.pop_front() {
             drop(queue);
             let result = carry_out(&shared.media, &request, &mut segments, Patience::Blocks);
-            let lane = shared.lane(lane);
-            lock(&lane.ended).push(Ended { request, result });
-            if !lane.has_some.swap(true, Ordering::SeqCst) {
-                lane.bell.ring();
-            }
+            shared.lane(lane).put(Ended { request, result });
             queue = lock(&shared.queue);
         } else if queue.closed {
             return;

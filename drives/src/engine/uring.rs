@@ -5,15 +5,51 @@ use super::threads::Threads;
 use crate::media::raw::Raw;
 use crate::{Drive, Ended, Operation, Request};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A raw file, a ring for each lane, and threads for what the kernel would do by threads of its own: discards and zeros; and
+thread_local! {
+    /// Its address tells threads apart.
+    static MARK: u8 = const { 0 };
+}
+
+/// A raw file, rings for each lane, and threads for what the kernel would do by threads of its own: discards and zeros; and
 /// for data that does not lie as direct I/O wants it.
 pub struct Uring<R: Request> {
     /// Before the threads, which own the file and the descriptors that the rings know.
-    rings: Vec<Mutex<Ring<R>>>,
+    lanes: Vec<Lane<R>>,
     threads: Threads<R, Raw>,
+}
+
+/// The rings of a lane.
+struct Lane<R> {
+    /// Any thread's.
+    shared: Mutex<Ring<R>>,
+    /// That of the thread that serves the lane, which sleeps in it: nobody else may wait for the lock.
+    own: Mutex<Option<Ring<R>>>,
+    /// Which thread that is: the address of its mark, or 0.
+    owner: AtomicUsize,
+}
+
+impl<R> Lane<R> {
+    fn shared(&self) -> MutexGuard<'_, Ring<R>> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For the thread that serves the lane alone, see [`Lane::is_own`].
+    fn own(&self) -> MutexGuard<'_, Option<Ring<R>>> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this thread serves the lane.
+    fn is_own(&self) -> bool {
+        self.owner.load(Ordering::Relaxed) == mark()
+    }
+}
+
+fn mark() -> usize {
+    MARK.with(|mark| std::ptr::from_ref(mark).addr())
 }
 
 impl<R: Request> Uring<R> {
@@ -23,15 +59,29 @@ impl<R: Request> Uring<R> {
     /// The kernel does not know io_uring, or refuses it; `threads` is lost with it.
     pub fn new(threads: Threads<R, Raw>, lanes: usize) -> Result<Uring<R>, (Threads<R, Raw>, io::Error)> {
         let file = threads.media().file.as_fd();
-        let ring = |lane| Ring::new(file, threads.bell(lane).as_fd()).map(Mutex::new);
-        match (0..lanes.max(1)).map(ring).collect() {
-            Ok(rings) => Ok(Uring { rings, threads }),
+        let lane = |lane| {
+            let shared = Mutex::new(Ring::new(file, threads.bell(lane).as_fd())?);
+            Ok(Lane { shared, own: Mutex::new(None), owner: AtomicUsize::new(0) })
+        };
+        match (0..lanes.max(1)).map(lane).collect() {
+            Ok(lanes) => Ok(Uring { lanes, threads }),
             Err(error) => Err((threads, error)),
         }
     }
 
-    fn ring(&self, lane: usize) -> MutexGuard<'_, Ring<R>> {
-        self.rings[lane % self.rings.len()].lock().unwrap_or_else(PoisonError::into_inner)
+    fn lane(&self, lane: usize) -> &Lane<R> {
+        &self.lanes[lane % self.lanes.len()]
+    }
+
+    /// Does something with the ring that this thread may use.
+    fn with_ring(&self, lane: usize, act: impl FnOnce(&mut Ring<R>)) {
+        let rings = self.lane(lane);
+        if rings.is_own()
+            && let Some(own) = &mut *rings.own()
+        {
+            return act(own);
+        }
+        act(&mut rings.shared());
     }
 
     /// Moves on what waits in a ring, and takes what it has for us, until neither is possible.
@@ -54,14 +104,9 @@ impl<R: Request> Uring<R> {
     }
 }
 
-impl<R: Request> Drive<R> for Uring<R> {
-    fn submit(&self, lane: usize, requests: &mut Vec<R>, ended: &mut Vec<Ended<R>>) {
-        let mut ring = self.ring(lane);
-        let wakes = self.threads.bell(lane).is_on();
-        if wakes {
-            // What ends in here wakes nobody.
-            ring.notify(false);
-        }
+impl<R: Request> Uring<R> {
+    /// Takes requests into a ring, or hands them to the threads.
+    fn take(&self, lane: usize, ring: &mut Ring<R>, requests: &mut Vec<R>, ended: &mut Vec<Ended<R>>) {
         for request in requests.drain(..) {
             let for_ring = match request.operation() {
                 Operation::Read | Operation::Write { .. } => !request.range().is_empty() && !ring.is_broken(),
@@ -71,17 +116,68 @@ impl<R: Request> Drive<R> for Uring<R> {
             let other = if for_ring { ring.take(self.threads.media(), request).err() } else { Some(request) };
             ended.extend(other.and_then(|request| self.threads.hand_over(lane, request)));
         }
-        self.advance(lane, &mut ring, ended);
-        if wakes {
-            ring.notify(true);
-            self.advance(lane, &mut ring, ended);
-        }
+        self.advance(lane, ring, ended);
+    }
+}
+
+impl<R: Request> Drive<R> for Uring<R> {
+    fn submit(&self, lane: usize, requests: &mut Vec<R>, ended: &mut Vec<Ended<R>>) {
+        self.with_ring(lane, |ring| {
+            let wakes = self.threads.bell(lane).is_on();
+            if wakes {
+                // What ends in here wakes nobody.
+                ring.notify(false);
+            }
+            self.take(lane, ring, requests, ended);
+            if wakes {
+                ring.notify(true);
+                self.advance(lane, ring, ended);
+            }
+        });
         self.threads.reap(lane, ended);
     }
 
     fn reap(&self, lane: usize, ended: &mut Vec<Ended<R>>) {
-        self.advance(lane, &mut self.ring(lane), ended);
+        let rings = self.lane(lane);
+        if rings.is_own()
+            && let Some(own) = &mut *rings.own()
+        {
+            self.advance(lane, own, ended);
+        }
+        self.advance(lane, &mut rings.shared(), ended);
         self.threads.reap(lane, ended);
+    }
+
+    fn adopt(&self, lane: usize, wake: RawFd) {
+        let rings = self.lane(lane);
+        match Ring::of_this_thread(self.threads.media().file.as_fd(), wake) {
+            Ok(ring) => {
+                *rings.own() = Some(ring);
+                rings.owner.store(mark(), Ordering::Relaxed);
+            }
+            // It uses the shared ring like everybody else.
+            Err(_) => rings.owner.store(0, Ordering::Relaxed),
+        }
+    }
+
+    fn sleep(&self, lane: usize) -> bool {
+        let rings = self.lane(lane);
+        rings.is_own() && rings.own().as_mut().is_some_and(Ring::sleep)
+    }
+
+    fn leave(&self, lane: usize) {
+        let rings = self.lane(lane);
+        if !rings.is_own() {
+            return;
+        }
+        rings.owner.store(0, Ordering::Relaxed);
+        let Some(mut ring) = rings.own().take() else { return };
+        let mut ended = Vec::new();
+        while ring.is_in_use() {
+            self.advance(lane, &mut ring, &mut ended);
+            ring.wait();
+        }
+        self.threads.put_back(lane, ended);
     }
 
     fn ready(&self, lane: usize) -> Option<BorrowedFd<'_>> {
@@ -89,7 +185,7 @@ impl<R: Request> Drive<R> for Uring<R> {
     }
 
     fn notify(&self, lane: usize, on: bool) {
-        let mut ring = self.ring(lane);
+        let mut ring = self.lane(lane).shared();
         self.threads.notify(lane, on);
         ring.notify(on);
     }
