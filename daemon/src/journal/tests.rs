@@ -9,6 +9,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// Nothing here takes so long.
+const WATCHDOG: Duration = Duration::from_secs(10);
+
 /// Tells a child what to do, and where.
 const DIRECTORY: &str = "BLKSTAY_JOURNAL_TEST";
 
@@ -39,8 +42,16 @@ fn request(id: u64) -> Request {
     Request { id: RequestId(id), queue: 0, op: Op::Write, range, class, probes }
 }
 
+/// Opens a journal. A process that another test is about to start has all descriptors, and so the lock, for a moment.
 fn opened(directory: &TempDir) -> Journal {
-    Journal::open(&directory.path().join("journal")).expect("a journal")
+    let since = Instant::now();
+    loop {
+        match Journal::open(&directory.path().join("journal")) {
+            Ok(journal) => return journal,
+            Err(error) if since.elapsed() > WATCHDOG => panic!("no journal: {error:#}"),
+            Err(_) => std::thread::yield_now(),
+        }
+    }
 }
 
 /// Somewhere on a disk, as a rule, and somewhere in memory, where room is made in another way.
