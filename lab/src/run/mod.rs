@@ -7,6 +7,7 @@
 
 pub(crate) mod accel;
 mod arms;
+mod booted;
 pub(crate) mod case;
 pub(crate) mod client;
 pub(crate) mod daemon;
@@ -185,10 +186,21 @@ async fn run_planned(
     let kept = |key: &Option<_>| {
         store.as_ref().zip(key.as_ref()).is_some_and(|(store, key)| store.find(key).is_some())
     };
-    let missing = planned.iter().zip(&keys).filter(|(_, key)| !kept(key));
-    lab.progress.count(missing.map(|(cell, _)| cell.times.total()).sum());
+    let missing: Vec<_> =
+        planned.iter().zip(&keys).filter(|(_, key)| !kept(key)).map(|(cell, _)| cell).collect();
+    lab.progress.count(missing.iter().map(|cell| cell.times.total()).sum());
+    missing
+        .iter()
+        .filter_map(|cell| cell.subject.as_ref().ok())
+        .for_each(|subject| lab.boots.announce(subject));
+    // Kernel by kernel: what a guest of it has booted is then kept for a short time only.
+    let digest = |cell: &Planned<'_>| cell.subject.as_ref().ok().map(|subject| subject.digest.clone());
+    let turn = |index: usize| {
+        let own = digest(&planned[index]);
+        planned.iter().position(|cell| digest(cell) == own).unwrap_or(index)
+    };
     let (cells, stored) =
-        pool::run(&keys, jobs, store, async |index| run_cell(&planned[index], lab).await).await;
+        pool::run(&keys, jobs, turn, store, async |index| run_cell(&planned[index], lab).await).await;
     let spec = |(cell, planned): (Cell, &Planned)| Cell { spec: planned.spec.to_owned(), ..cell };
     (cells.into_iter().zip(planned).map(spec).collect(), stored)
 }
@@ -197,7 +209,11 @@ async fn run_planned(
 pub(crate) async fn run_cell(planned: &Planned<'_>, lab: &Lab) -> Cell {
     let (started, times) = (Instant::now(), planned.times);
     let ran = match &planned.subject {
-        Ok(subject) => run_guest(planned, subject, lab, started).await.map_err(|error| format!("{error:#}")),
+        Ok(subject) => {
+            let ran = run_guest(planned, subject, lab, started).await.map_err(|error| format!("{error:#}"));
+            lab.boots.finished(subject);
+            ran
+        }
         Err(error) => Err(error.clone()),
     };
     ran.unwrap_or_else(|error| {
