@@ -46,6 +46,14 @@ pub fn into_background(streams: Streams) -> Result<Side, Failure> {
     Ok(Side::Background)
 }
 
+/// Has this process, and those that it forks, run before all that are scheduled as usual (sched(7): `SCHED_FIFO`).
+pub fn go_first() -> Result<(), Failure> {
+    let least = libc::sched_param { sched_priority: 1 };
+    // SAFETY: it reads a parameter that is there.
+    let done = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const least) };
+    nix::errno::Errno::result(done).map(drop).map_err(|error| Failure::of("cannot run before others", error))
+}
+
 /// Closes the files that the script had open and did not mean for this process, so that one which stays in the
 /// background does not keep them open. Call it while nothing of its own is open.
 pub fn close_inherited_files() {

@@ -242,7 +242,7 @@ mod tests {
         let write = transfer(Direction::Write);
         let waited = Request::Transfer { transfer: write.clone(), and_fsync: true, event: None };
         assert_eq!(request("write --fsync f 8k 4k"), Ok(waited));
-        let job = Job { name: "A".into(), until: Return::AtOnce, event: Some("x".into()) };
+        let job = Job { name: "A".into(), until: Return::AtOnce, goes_first: false, event: Some("x".into()) };
         let started = Request::Start { transfer: write, job };
         assert_eq!(request("write --name A --background --emit x f 8192 4096"), Ok(started));
     }
@@ -252,6 +252,7 @@ mod tests {
         for (line, why) in [
             ("write --async f 0 4k", "needs a --name"),
             ("write --name A f 0 4k", "--name is for --async and --background"),
+            ("write --first f 0 4k", "--first is for --async and --background"),
             ("write --name A --async --background f 0 4k", "either --async or --background"),
             ("write --name A --async --fsync f 0 4k", "--fsync is for I/O that is waited for"),
             ("read --create f 0 4k", "--fill and --create are for writing"),

@@ -56,6 +56,7 @@ const TRANSFER_OPTIONS: &[Opt] = &[
     Opt::Value("name"),
     Opt::Flag("async"),
     Opt::Flag("background"),
+    Opt::Flag("first"),
     Opt::Value("emit"),
     Opt::Value("fill"),
     Opt::Flag("buffered"),
@@ -149,16 +150,16 @@ pub const VERBS: &[Verb] = &[
     },
     Verb {
         name: "write",
-        usage: "[--name A --async|--background] [--emit EVENT] [--fill TEXT] [--create] [--buffered] [--fsync] FILE OFFSET LEN",
+        usage: "[--name A --async|--background [--first]] [--emit EVENT] [--fill TEXT] [--create] [--buffered] [--fsync] FILE OFFSET LEN",
         about: "Write with O_DIRECT and print `ok N`, `short N` or `error EIO`; with --fsync, flush the same open file and \
                 print that on a second line. --async returns when it has been submitted, --background at once; both leave \
-                the result for `stay reap A`. EVENT is emitted when the result has come, of both if there are two.",
+                the result for `stay reap A`; with --first it runs before all others that can. EVENT is emitted when the result has come, of both if there are two.",
         options: TRANSFER_OPTIONS,
         build: |words| transfer(words, Direction::Write),
     },
     Verb {
         name: "read",
-        usage: "[--name A --async|--background] [--emit EVENT] [--buffered] FILE OFFSET LEN",
+        usage: "[--name A --async|--background [--first]] [--emit EVENT] [--buffered] FILE OFFSET LEN",
         about: "Read with O_DIRECT; everything else as for `write`.",
         options: TRANSFER_OPTIONS,
         build: |words| transfer(words, Direction::Read),
@@ -342,8 +343,10 @@ fn job(words: &mut Words, event: &Option<String>) -> Result<Option<Job>, Failure
         (false, false) => None,
         (true, true) => return Err(Failure::Usage("it is either --async or --background".to_owned())),
     };
+    let goes_first = words.flag("first");
     match (until, name) {
-        (Some(until), Some(name)) => Ok(Some(Job { name, until, event: event.clone() })),
+        (Some(until), Some(name)) => Ok(Some(Job { name, until, goes_first, event: event.clone() })),
+        (None, _) if goes_first => Err(Failure::Usage("--first is for --async and --background".to_owned())),
         (Some(_), None) => Err(Failure::Usage("background I/O needs a --name to be reaped by".to_owned())),
         (None, None) => Ok(None),
         (None, Some(_)) => Err(Failure::Usage("--name is for --async and --background".to_owned())),
