@@ -26,7 +26,7 @@ attempt() {
 # The last write is direct, since 3 and 4 are allocated by then: it leaves no page of them in memory.
 make_file() {
     : >$FILE
-    allocate 0 2 && allocate 3 2 && stay write $FILE $((3 * BLOCK)) $((2 * BLOCK)) >/dev/null
+    allocate 0 2 3 2 && stay write $FILE $((3 * BLOCK)) $((2 * BLOCK)) >/dev/null
 }
 
 bind_places() {
@@ -43,19 +43,9 @@ race() {
     # shellcheck disable=SC2086 # words
     stay $begin_a &
     a=$!
-    until_a_waits_for_lock $a
-    stay emit a-waits || return
+    # A sleeps directly in this function while it waits for the inode lock: the lock's own functions are not shown.
+    stay blocked --until ext4_file_write_iter --while $a A then emit a-waits || return
     # shellcheck disable=SC2086 # words
     wait $a && stay $in_flight || return
     finish
-}
-
-# Process $1 ends when A has been submitted. A sleeps directly in ext4_file_write_iter while it waits for the inode lock:
-# the lock's own functions are not shown.
-until_a_waits_for_lock() {
-    while kill -0 "$1" 2>/dev/null; do
-        case $(stay blocked A 2>/dev/null) in
-            "D ext4_file_write_iter"*) return ;;
-        esac
-    done
 }

@@ -44,7 +44,7 @@ make_file() {
     : >$FILE
     case $SHAPE in
         no-extents) allocate 1 11 ;;
-        *) allocate 12 5 && allocate 1 11 ;;
+        *) allocate 12 5 1 11 ;;
     esac
 }
 

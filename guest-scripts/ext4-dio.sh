@@ -16,9 +16,15 @@ mount_with_file() {
     mount_fs && : >$FILE && stay report direct-io "$(stay direct-io $FILE)"
 }
 
-# allocate FIRST BLOCKS: gives blocks a place on the disk.
+# allocate FIRST BLOCKS …: gives blocks a place on the disk, one piece after the other.
 allocate() {
-    stay write --buffered --fsync $FILE $(($1 * BLOCK)) $(($2 * BLOCK)) >/dev/null
+    words=
+    while [ $# -gt 0 ]; do
+        words="$words then write --buffered --fsync $FILE $(($1 * BLOCK)) $(($2 * BLOCK))"
+        shift 2
+    done
+    # shellcheck disable=SC2086 # words
+    stay ${words# then } >/dev/null
 }
 
 # keep_open: descriptor 3 is open before anything goes wrong.

@@ -30,7 +30,7 @@ pub struct Guest {
     /// Sockets get a short path of their own: a kept directory's may be too long for one.
     _sockets: TempDir,
     /// What it goes on from is there as long as it is.
-    _booted: Option<Rc<Booted>>,
+    booted: Option<Rc<Booted>>,
 }
 
 /// Where a guest's files are: kept for the user, or gone with the guest.
@@ -108,12 +108,17 @@ impl Guest {
                 qemu::boot(command, &image, directory.path(), directory.path())?
             }
         };
-        Ok(Guest { client, qemu, daemon, accel, directory, _sockets: sockets_at, _booted: booted })
+        Ok(Guest { client, qemu, daemon, accel, directory, _sockets: sockets_at, booted })
     }
 
     /// How it runs.
     pub fn accel(&self) -> Accel {
         self.accel
+    }
+
+    /// Whether it goes on from a guest that booted for several cells.
+    pub fn has_shared_boot(&self) -> bool {
+        self.booted.is_some()
     }
 
     /// Waits for something the guest has to do; `None` if it dies first, or takes longer than `limit`.

@@ -1,7 +1,7 @@
 //! `blkstay run`: cases on kernels, from policy files to verdicts.
 //!
 //! [`table`] says what is wanted, and [`plan`] which cells there are: a case on a kernel each. [`pool`] takes from [`store`] those that are there, and
-//! runs the others: [`guest`] boots one guest on a disk of its own, [`experiment`] runs every attempt in it in the order
+//! runs the others: [`guest`] boots one guest on a disk of its own, or has it go on from one that several cells have in common ([`booted`]), [`experiment`] runs every attempt in it in the order
 //! of [`schedule`], [`judge`] says what each showed, [`arms`] and [`document`] count, [`expect`] compares, and
 //! [`format`] shows it.
 
@@ -225,12 +225,13 @@ pub(crate) async fn run_cell(planned: &Planned<'_>, lab: &Lab) -> Cell {
 async fn run_guest(planned: &Planned<'_>, subject: &Subject, lab: &Lab, started: Instant) -> Result<Cell> {
     let (case, keep, times) = (planned.case, planned.keep.as_deref(), planned.times);
     let guest = Guest::start(case, subject, lab, keep).await?;
-    let accel = guest.accel();
+    let (accel, shared_boot) = (guest.accel(), guest.has_shared_boot());
     let run = experiment::run(guest, case, times, &lab.progress).await?;
     if let Some(keep) = keep {
         document::write_attempts(keep, &run)?;
     }
     let cell = Cell::new(case, &subject.kernel, accel, times, &run, started.elapsed());
+    let cell = Cell { shared_boot, ..cell };
     if let Some(keep) = keep {
         document::write_result(keep, case, &cell)?;
     }

@@ -83,6 +83,18 @@ mod tests {
     }
 
     #[test]
+    fn those_of_a_lower_turn_are_run_first_and_come_out_in_their_place() {
+        let ran = RefCell::new(Vec::new());
+        let runner = async |index: usize| {
+            ran.borrow_mut().push(index);
+            cell("race", KERNELS[index], Outcome::Open)
+        };
+        let (cells, _) = block_on(super::run(&keys(), 1, |index| index % 2, &mut None, runner));
+        let specs: Vec<&str> = cells.iter().map(|cell| cell.spec.as_str()).collect();
+        assert_eq!((ran.into_inner(), specs), (vec![0, 2, 1, 3], KERNELS.to_vec()));
+    }
+
+    #[test]
     fn no_more_run_at_a_time_than_there_are_jobs() {
         let (now, most) = (Slot::new(0), Slot::new(0));
         let runner = async |index: usize| {

@@ -1,7 +1,7 @@
 //! The commands: their usage, their help, and what their words mean.
 
 use super::words::{Opt, Words};
-use super::{Flushed, Request, Sleeper};
+use super::{Flushed, Request, Sleeper, Until};
 use crate::failure::Failure;
 use crate::io::background::{Job, Return};
 use crate::io::direct::{Direction, Transfer};
@@ -188,14 +188,11 @@ pub const VERBS: &[Verb] = &[
     },
     Verb {
         name: "blocked",
-        usage: "PID | A",
+        usage: "[--until FUNCTION --while PID] PID | A",
         about: "Print the state of a process, or of the one that has the background I/O named A in hand, and the top of \
-                its kernel stack.",
-        options: &[HELP_FLAG],
-        build: |words| {
-            let word = words.next_text("PID")?;
-            Ok(Request::Blocked(word.parse().map_or(Sleeper::Job(word), Sleeper::Process)))
-        },
+                its kernel stack. With --until, wait in silence until it sleeps in FUNCTION, or process PID has ended.",
+        options: &[HELP_FLAG, Opt::Value("until"), Opt::Value("while")],
+        build: blocked,
     },
     Verb {
         name: "cached",
@@ -286,6 +283,17 @@ fn place(words: &mut Words, has_length: bool) -> Result<Request, Failure> {
         offset: bytes(words, "OFFSET")?,
         length: if has_length { Some(bytes(words, "LEN")?) } else { None },
     })
+}
+
+fn blocked(words: &mut Words) -> Result<Request, Failure> {
+    let until = match (words.option("until")?, words.number("while")?) {
+        (Some(function), Some(process)) => Some(Until { function, process }),
+        (None, None) => None,
+        _ => return Err(Failure::Usage("--until and --while go together".to_owned())),
+    };
+    let word = words.next_text("PID")?;
+    let sleeper = word.parse().map_or(Sleeper::Job(word), Sleeper::Process);
+    Ok(Request::Blocked { sleeper, until })
 }
 
 fn load(words: &mut Words) -> Result<Request, Failure> {
