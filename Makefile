@@ -12,7 +12,7 @@ demo: build ## Open the ext4 race on a stock kernel, and see a later kernel clos
 	@scripts/demo
 
 thread: build setup-variants ## Run every case of the thread on every kernel and variant; what was run before is kept
-	target/release/blkstay run --table the-thread --cpus 1 --results the-thread.jsonl --output the-thread.md --output the-thread.xml
+	target/release/blkstay run --table the-thread --cpus 1 --jobs 4 --results the-thread.jsonl --output the-thread.md --output the-thread.xml
 
 test: build lint setup-tests ## Run every test: unit, property, clients, guests
 	$(CARGO) test --release --workspace --locked

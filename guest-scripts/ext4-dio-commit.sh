@@ -39,7 +39,7 @@ attempt() {
 make_files() {
     case $SHAPE in
         no-extents) rm -f $FILE; : >$FILE; allocate 3 5 ;;
-        *) : >$FILE; allocate 1 1 && allocate 3 5 ;;
+        *) : >$FILE; allocate 1 1 3 5 ;;
     esac && stay write --buffered --fsync $OTHER 0 "$BLOCK" >/dev/null
 }
 
@@ -58,14 +58,14 @@ race() {
     else
         start_b 2 $((3 * BLOCK)) || return
     fi
-    until_it_waits_for_journal $b
-    stay emit b-waits || return
+    # Until B waits for the journal.
+    stay blocked --until do_get_write_access --while $b $b then emit b-waits || return
     finish
 }
 
 # Begins C. What A has changed in its inode is committed before: C is not to hold that.
 commit() {
-    stay fsync $FILE >/dev/null && stay emit c-begins || return
+    stay fsync $FILE then emit c-begins >/dev/null || return
     : >$OTHER
     stay fsync $OTHER >/dev/null &
     stay await C.arrived
@@ -75,12 +75,4 @@ commit() {
 # that follow, in folios of four.
 read_ahead() {
     { dd bs=$BLOCK count=1 && dd bs=$BLOCK count=1; } <$FILE >/dev/null 2>&1
-}
-
-until_it_waits_for_journal() {
-    while kill -0 "$1" 2>/dev/null; do
-        case $(stay blocked "$1" 2>/dev/null) in
-            "D do_get_write_access"*) return ;;
-        esac
-    done
 }

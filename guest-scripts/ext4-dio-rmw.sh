@@ -7,7 +7,8 @@
 #      cache: 2 and 3 are dirtied, then 4 is read, to keep the rest of it.
 #
 # A write that begins or ends inside a block first waits for all direct writes in flight, so A cannot be there before
-# B. It gets in between: B lets go of the inode lock when 1 has been written, and A has been waiting for it.
+# B. It gets in between: B lets go of the inode lock when 1 has been written, and A has been waiting for it. Where A wants
+# that lock for itself, nothing is sure but that B lets go: whoever runs first gets it, so A is to run first.
 #
 # The policy holds the write of 1 until A waits, then A's completion until 4 is read, then that until A is reaped.
 # Wants /dev/vda with ext4: mkfs.ext4 -b $BLOCK -O ^extents,^64bit, and logical sectors of 512 bytes.
@@ -25,7 +26,7 @@ attempt() {
 # The last write is direct, since 3 and 4 are allocated by then: it leaves no page of them in memory.
 make_file() {
     : >$FILE
-    allocate 0 2 && allocate 3 2 && stay write $FILE $((3 * BLOCK)) $((2 * BLOCK)) >/dev/null
+    allocate 0 2 3 2 && stay write $FILE $((3 * BLOCK)) $((2 * BLOCK)) >/dev/null
 }
 
 bind_places() {
@@ -38,20 +39,13 @@ race() {
     start_b 1 $((3 * BLOCK + 512)) || return
     stay await H.arrived || return
 
-    stay write --name A --async --emit a-reaped --fill A $FILE $((A * BLOCK)) "$BLOCK" &
+    a_at "$A" --first
+    # shellcheck disable=SC2086 # words
+    stay $begin_a &
     a=$!
-    until_a_waits_for_lock $a
-    stay emit a-waits || return
-    wait $a
+    # A sleeps directly in this function while it waits for the inode lock: the lock's own functions are not shown.
+    stay blocked --until ext4_file_write_iter --while $a A then emit a-waits || return
+    # shellcheck disable=SC2086 # words
+    wait $a && stay $in_flight || return
     finish
-}
-
-# Process $1 ends when A has been submitted. A sleeps directly in ext4_file_write_iter while it waits for the inode lock:
-# the lock's own functions are not shown.
-until_a_waits_for_lock() {
-    while kill -0 "$1" 2>/dev/null; do
-        case $(stay blocked A 2>/dev/null) in
-            "D ext4_file_write_iter"*) return ;;
-        esac
-    done
 }

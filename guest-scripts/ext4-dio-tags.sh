@@ -1,15 +1,16 @@
 # A direct write finishes while another one to the same file, redone through the page cache, cannot flush its pages.
 #
-# The file has no extents. Its blocks, of 4 KiB: 0 is a hole, 1–11 are allocated in one piece (place `ahead`), 12 and
-# 13 (`victim`) in another.
+# The file has no extents. Its blocks, of 4 KiB: 0 is a hole, 1–11 are allocated in one piece (place `ahead`), 12 to
+# 16 (`victim`) in another.
 #
-#   A  writes 13, asynchronously and directly.
-#   B  writes 0–13 directly. A hole cannot be filled that way without extents, so it is redone through the page
-#      cache: 0–13 are dirtied, then flushed in this order.
+#   A  writes 16, asynchronously and directly.
+#   B  writes 0–16 directly. A hole cannot be filled that way without extents, so it is redone through the page
+#      cache: 0–16 are dirtied, then flushed in this order.
 #
 # The disk takes 4 requests at a time, and each writes one page. A is one of them. The policy holds the others of 1–11
-# that come, until the guest has reaped A: B stands in the middle of them, with 12 about to be written and 13 dirty.
-# (12 is there for that: a page is taken for writing before the request of those ahead of it is sent.)
+# that come, until the guest has reaped A: B stands in the middle of them, with 12 about to be written and 16 dirty.
+# (12 is locked then, since a page is taken for writing before the request of those ahead of it is sent, and A's completion waits
+# for the lock of its page. Where there are large folios, 12 may be locked with those after it, but not with 16.)
 #
 # With SHAPE=no-extents the file has extents when A is submitted, and none when B is. Only a file of one extent within
 # the first twelve blocks can lose them, so it is two blocks shorter: 1–9 are `ahead`, A writes 11, and B ends there.
@@ -36,19 +37,20 @@ attempt() {
 
 # The end is written first, so that it does not follow the rest on the disk.
 make_file() {
-    last=13
-    [ "$SHAPE" != no-extents ] || last=11
+    last=16
+    ahead=11
+    [ "$SHAPE" != no-extents ] || { last=11 && ahead=9; }
     rm -f $FILE
     : >$FILE
     case $SHAPE in
         no-extents) allocate 1 11 ;;
-        *) allocate 12 2 && allocate 1 11 ;;
+        *) allocate 12 5 1 11 ;;
     esac
 }
 
 bind_places() {
     keep_open
-    stay place ahead $FILE "$BLOCK" $(((last - 2) * BLOCK)) >/dev/null && bind victim $last
+    stay place ahead $FILE "$BLOCK" $((ahead * BLOCK)) >/dev/null && bind victim $last
 }
 
 race() {

@@ -16,9 +16,15 @@ mount_with_file() {
     mount_fs && : >$FILE && stay report direct-io "$(stay direct-io $FILE)"
 }
 
-# allocate FIRST BLOCKS: gives blocks a place on the disk.
+# allocate FIRST BLOCKS …: gives blocks a place on the disk, one piece after the other.
 allocate() {
-    stay write --buffered --fsync $FILE $(($1 * BLOCK)) $(($2 * BLOCK)) >/dev/null
+    words=
+    while [ $# -gt 0 ]; do
+        words="$words then write --buffered --fsync $FILE $(($1 * BLOCK)) $(($2 * BLOCK))"
+        shift 2
+    done
+    # shellcheck disable=SC2086 # words
+    stay ${words# then } >/dev/null
 }
 
 # keep_open: descriptor 3 is open before anything goes wrong.
@@ -61,12 +67,19 @@ witness() {
     stay report stuck "B ${at:-none: it is through}"
 }
 
-# start_a BLOCK: returns when A is in flight. A kernel that sends it through the page cache finishes it without the disk,
-# and what the page cache has of it then tells so.
+# start_a BLOCK: returns when A is in flight.
 start_a() {
-    stay write --name A "--$SUBMIT" --emit a-reaped --fill A $FILE $(($1 * BLOCK)) "$BLOCK" \
-        then await --any A.done guest.a-reaped \
-        then report-as A-pages cached $FILE $(($1 * BLOCK)) "$BLOCK"
+    a_at "$1"
+    # shellcheck disable=SC2086 # words
+    stay $begin_a then $in_flight
+}
+
+# a_at BLOCK [OPTION]: sets what `stay` is told to begin A, and to wait until it is in flight. A kernel that sends it through the
+# page cache finishes it without the disk, and what the page cache has of it then tells so.
+a_at() {
+    at="$FILE $(($1 * BLOCK)) $BLOCK"
+    begin_a="emit a-begins then write --name A --$SUBMIT $2 --emit a-reaped --fill A $at"
+    in_flight="await --any A.done guest.a-reaped then report-as A-pages cached $at"
 }
 
 # start_b BLOCK BYTES: sets b, its process.

@@ -42,6 +42,7 @@ impl Bench {
             let bind = Command::Bind { place: place.to_owned(), offset, length: 4096 };
             assert_eq!(bench.guest(bind), Some(Answer::Done));
         }
+        bench.emit("a-begins");
         bench
     }
 
@@ -142,6 +143,7 @@ fn the_race_is_forced_in_the_order_that_the_policy_writes() {
     assert_eq!(
         names,
         [
+            "guest.a-begins",
             "A.arrived",
             "A.submitted",
             "A.done",
@@ -188,7 +190,7 @@ fn in_the_natural_arm_nobody_watches_and_nobody_waits_for_a_point() {
     let report = bench.end();
     assert!(report.points.values().all(|point| point.request.is_none()), "{:?}", report.points);
     let events: Vec<&str> = report.events.iter().map(|event| event.event.as_str()).collect();
-    assert_eq!(events, ["guest.a-reaped"]);
+    assert_eq!(events, ["guest.a-begins", "guest.a-reaped"]);
 }
 
 #[test]

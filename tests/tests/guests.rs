@@ -189,6 +189,28 @@ fn a_guest_that_crashes_is_lost() {
     assert_eq!((&kernel["verdict"], &kernel["forced"]["lost"]), (&"lost".into(), &3.into()), "{kernel:#}");
 }
 
+/// Under KVM each boots for itself.
+#[test]
+fn a_guest_that_crashes_leaves_those_alone_that_go_on_from_the_same_boot() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let script = ["attempt() {", "attempt() {\n    [ \"$ATTEMPT\" != 2 ] || echo c >/proc/sysrq-trigger"];
+    let crashes = changed(directory.path(), &[], &[script]);
+    let [race, crashes] = [&race(), &crashes].map(|case| case.to_str().expect("a path").to_owned());
+    let output = run(&[&crashes, &race, "--kernel", AFFECTED, "--times", "1", "--json"]);
+    let document: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
+    let [crashed, open] = [&document["kernels"][0], &document["kernels"][1]];
+    assert_eq!(
+        (&crashed["verdict"], &crashed["control"]["reached"]),
+        (&"lost".into(), &1.into()),
+        "{crashed:#}"
+    );
+    assert_eq!((&open["verdict"], &open["forced"]["open"]), (&"open".into(), &1.into()), "{open:#}");
+    for kernel in [crashed, open] {
+        assert_eq!(kernel["shared_boot"], kernel["accel"] == "tcg", "{kernel:#}");
+    }
+}
+
 #[test]
 fn a_guest_that_falls_silent_is_lost() {
     let directory = tempfile::tempdir().expect("a directory");

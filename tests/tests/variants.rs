@@ -85,9 +85,9 @@ fn library(name: &str) -> String {
     root().join("variants").join(format!("{name}.toml")).display().to_string()
 }
 
-/// The race on a variant: every forced attempt is closed, and why.
-fn closed(variant: &str, more: &[&str]) -> (Value, String) {
-    let case = policy("ext4-dio-fallback");
+/// A case of the race on a variant: every forced attempt is closed, and why.
+fn closed(case: &str, variant: &str, more: &[&str]) -> (Value, String) {
+    let case = policy(case);
     let spec = library(variant);
     let mut arguments = vec![case.to_str().expect("a path"), "--json", "--times", "3", "--kernel", &spec];
     arguments.extend(more);
@@ -109,7 +109,7 @@ fn a_fix_that_makes_the_submission_itself_wait_gets_a_verdict_from_a_script_that
     if !can_build() {
         return;
     }
-    let (kernel, why) = closed("dio-exclusive-no-extents", &["--set", "submit=async"]);
+    let (kernel, why) = closed("ext4-dio-fallback", "dio-exclusive-no-extents", &["--set", "submit=async"]);
     assert_eq!(kernel["control"]["reached"], 3, "{kernel:#}");
     assert!(why.contains("A's own submission waits until A is complete, in __iomap_dio_rw"), "{why}");
 }
@@ -119,7 +119,7 @@ fn a_fix_that_removes_the_direct_write_is_told_from_one_that_makes_it_wait() {
     if !can_build() {
         return;
     }
-    let (kernel, why) = closed("no-dio-without-extents", &[]);
+    let (kernel, why) = closed("ext4-dio-fallback", "no-dio-without-extents", &[]);
     assert_eq!(
         (&kernel["control"]["reached"], &kernel["control"]["bypassed"]),
         (&0.into(), &3.into()),
@@ -130,6 +130,19 @@ fn a_fix_that_removes_the_direct_write_is_told_from_one_that_makes_it_wait() {
         "{why}"
     );
     assert!(why.contains("dirty 1") && why.ends_with("after guest.b-begins"), "{why}");
+}
+
+#[test]
+fn both_are_true_where_a_gets_in_while_b_is_under_way() {
+    if !can_build() {
+        return;
+    }
+    let (kernel, why) = closed("ext4-dio-rmw", "dio-exclusive-no-extents", &[]);
+    assert_eq!(kernel["control"]["reached"], 3, "{kernel:#}");
+    assert!(why.contains("B waits for A, in ext4_buffered_write_iter"), "{why}");
+    let (kernel, why) = closed("ext4-dio-rmw", "no-dio-without-extents", &[]);
+    assert_eq!(kernel["control"]["bypassed"], 3, "{kernel:#}");
+    assert!(why.starts_with("by-passed: no direct write to race with"), "{why}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What a process is doing inside the kernel, as evidence of where it is stopped.
 
+use crate::cli::Until;
 use crate::failure::Failure;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,21 @@ pub fn describe(pid: u32) -> Result<String, Failure> {
     let state = state_of(&stat).ok_or_else(|| Failure::of(pid, "cannot read its state"))?;
     let functions = stack(&process).unwrap_or_else(|| wchan(&process));
     Ok(std::iter::once(state.to_owned()).chain(functions).collect::<Vec<_>>().join(" "))
+}
+
+/// Watches a process, which may not be there yet, until it sleeps where it is to, or the other has ended. Whatever else can run does
+/// so in between.
+pub fn wait(watched: impl Fn() -> Option<u32>, until: &Until) {
+    let sleeps = |pid| describe(pid).is_ok_and(|at| at.starts_with(&format!("D {}", until.function)));
+    while !watched().is_some_and(sleeps) && is_running(until.process) {
+        std::thread::yield_now();
+    }
+}
+
+/// Whether a process has not ended; one that has may not have been waited for (`Z`).
+fn is_running(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    state_of(&stat).is_some_and(|state| state != "Z")
 }
 
 /// The letter after the program's name, which is in parentheses and may hold some itself (proc_pid_stat(5)).
@@ -43,12 +59,21 @@ fn wchan(process: &Path) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{describe, function_of, state_of};
+    use super::{describe, function_of, state_of, wait};
+    use crate::cli::Until;
 
     #[test]
     fn a_program_name_may_look_like_anything() {
         assert_eq!(state_of("12 (a) R (b)) D 1 12 12 0"), Some("D"));
         assert_eq!(state_of("nonsense"), None);
+    }
+
+    #[test]
+    fn watching_ends_with_the_process_that_it_is_for() {
+        let mut ended = std::process::Command::new("true").spawn().expect("a process");
+        wait(|| None, &Until { function: "nowhere".to_owned(), process: ended.id() });
+        ended.wait().expect("it ended");
+        wait(|| Some(u32::MAX), &Until { function: "nowhere".to_owned(), process: u32::MAX });
     }
 
     #[test]

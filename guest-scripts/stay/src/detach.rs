@@ -46,6 +46,22 @@ pub fn into_background(streams: Streams) -> Result<Side, Failure> {
     Ok(Side::Background)
 }
 
+/// `IOPRIO_WHO_PROCESS`, and `IOPRIO_CLASS_BE` with the level that everybody has (ioprio_set(2)).
+const IO_OF_PROCESS: i32 = 1;
+const IO_AS_USUAL: i32 = (2 << 13) | 4;
+
+/// Has this process, and those that it forks, run before all that are scheduled as usual (sched(7): `SCHED_FIFO`). Their I/O is
+/// as everybody's: otherwise an I/O scheduler may keep that of others back until theirs is complete.
+pub fn go_first() -> Result<(), Failure> {
+    let least = libc::sched_param { sched_priority: 1 };
+    // SAFETY: it reads a parameter that is there.
+    let done = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const least) };
+    // SAFETY: it takes three numbers.
+    let usual = unsafe { libc::syscall(libc::SYS_ioprio_set, IO_OF_PROCESS, 0, IO_AS_USUAL) };
+    let done = nix::errno::Errno::result(done).and(nix::errno::Errno::result(usual));
+    done.map(drop).map_err(|error| Failure::of("cannot run before others", error))
+}
+
 /// Closes the files that the script had open and did not mean for this process, so that one which stays in the
 /// background does not keep them open. Call it while nothing of its own is open.
 pub fn close_inherited_files() {

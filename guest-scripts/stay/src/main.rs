@@ -88,7 +88,11 @@ fn run(request: Request) -> Result<Said, Failure> {
         Request::Reap(name) => tell(&[background::reap(&name)?]),
         Request::Fsync(flushed) => tell(&[flush::words(do_fsync(flushed)?)]),
         Request::DirectIo(path) => Said::line(direct_io::describe(&path)?),
-        Request::Blocked(sleeper) => Said::line(blocked(sleeper)?),
+        Request::Blocked { sleeper, until: None } => Said::line(blocked::describe(number_of(&sleeper)?)?),
+        Request::Blocked { sleeper, until: Some(until) } => {
+            blocked::wait(|| number_of(&sleeper).ok(), &until);
+            Said::NOTHING
+        }
         Request::Cached { file, offset, length } => Said::line(cached::describe(&file, offset, length)?),
         Request::RemoveExtents(file) => {
             extents::remove(&file)?;
@@ -146,11 +150,11 @@ fn do_transfer(transfer: &Transfer, and_fsync: bool, event: Option<String>) -> R
     Ok(tell(&results))
 }
 
-fn blocked(sleeper: Sleeper) -> Result<String, Failure> {
-    blocked::describe(match sleeper {
-        Sleeper::Process(pid) => pid,
-        Sleeper::Job(name) => background::process(&name)?,
-    })
+fn number_of(sleeper: &Sleeper) -> Result<u32, Failure> {
+    match sleeper {
+        Sleeper::Process(pid) => Ok(*pid),
+        Sleeper::Job(name) => background::process(name),
+    }
 }
 
 fn do_fsync(flushed: Flushed) -> Result<errno::Outcome, Failure> {

@@ -69,6 +69,9 @@ pub struct Cell {
     pub variant: Option<Record>,
     /// How the guest was run; none if there was none.
     pub accel: Option<Accel>,
+    /// Whether its guest went on from a copy of one that had booted for several cells.
+    #[serde(default)]
+    pub shared_boot: bool,
     /// What the guest reported before the first attempt, by name.
     pub setup: BTreeMap<String, String>,
     /// The verdict.
@@ -152,6 +155,7 @@ impl Cell {
             package: kernel.package.clone(),
             variant: kernel.variant.clone(),
             accel: Some(accel),
+            shared_boot: false,
             setup: run.setup.clone(),
             verdict,
             expected: None,
@@ -177,6 +181,7 @@ impl Cell {
             package: kernel.and_then(|kernel| kernel.package.clone()),
             variant: kernel.and_then(|kernel| kernel.variant.clone()),
             accel: None,
+            shared_boot: false,
             setup: BTreeMap::new(),
             verdict: Outcome::Lost,
             expected: None,
@@ -277,6 +282,7 @@ pub mod tests {
             package: None,
             variant: None,
             accel: Some(Accel::Tcg),
+            shared_boot: false,
             setup: BTreeMap::new(),
             verdict,
             expected: None,

@@ -1,6 +1,7 @@
 //! One guest on one disk: a daemon, a QEMU, and the words between them and the lab.
 
 use super::accel::Accel;
+use super::booted::Booted;
 use super::case::Case;
 use super::client::Client;
 use super::daemon::{Daemon, Sockets};
@@ -8,15 +9,12 @@ use super::lab::Lab;
 use super::subject::Subject;
 use super::traffic::{self, Traffic};
 use super::{disk, initramfs, process, qemu};
-use crate::kernel::{Kernel, plain};
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::process::Child;
-
-/// Memory of a guest, in megabytes.
-const MEMORY_MB: u64 = 512;
 
 /// How long QEMU and the daemon may take to end.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -31,6 +29,8 @@ pub struct Guest {
     directory: Directory,
     /// Sockets get a short path of their own: a kept directory's may be too long for one.
     _sockets: TempDir,
+    /// What it goes on from is there as long as it is.
+    booted: Option<Rc<Booted>>,
 }
 
 /// Where a guest's files are: kept for the user, or gone with the guest.
@@ -71,7 +71,8 @@ impl Directory {
 }
 
 impl Guest {
-    /// Makes the disk, starts the daemon and boots the guest; does not wait for it.
+    /// Makes the disk, starts the daemon and boots the guest, or has it go on from one that others have in common; does
+    /// not wait for it.
     ///
     /// # Errors
     /// Something that is needed is missing; the message says what.
@@ -79,7 +80,11 @@ impl Guest {
         let program = qemu::program()?;
         let directory = Directory::make(keep)?;
         let at = |name: &str| directory.path().join(name);
-        initramfs::write(&at("initramfs"), &subject.modules, case)?;
+        let booted = lab.boots.of(subject, lab).await;
+        match booted {
+            Some(_) => initramfs::write_case(&at("case"), case)?,
+            None => initramfs::write(&at("initramfs"), &subject.modules, case)?,
+        }
         disk::make(&case.recipe.image, &at("disk.img")).await?;
         let kernel = &subject.kernel;
         let accel = lab.accel(&kernel.image, &at("initramfs")).await;
@@ -91,16 +96,29 @@ impl Guest {
         client.load(&case.policy.written).await?;
         lab.progress.say(&format!("booting {} ({accel})", kernel.release.as_deref().unwrap_or(&kernel.spec)));
         let mut command = process::tied(&program);
-        command.args(qemu::machine(accel, lab.cpus, MEMORY_MB));
+        command.args(qemu::machine(accel, lab.cpus, qemu::MEMORY_MB));
         command.args(qemu::disk("disk", &sockets.disk, case.recipe.device)).args(qemu::port(&sockets.guest));
-        let image = image(kernel, accel, lab).await?;
-        let qemu = qemu::boot(command, &image, directory.path())?;
-        Ok(Guest { client, qemu, daemon, accel, directory, _sockets: sockets_at })
+        let qemu = match &booted {
+            Some(booted) => {
+                command.args(qemu::archive(&at("case"))).args(booted.arguments());
+                qemu::boot(command, booted.image(), booted.directory(), directory.path())?
+            }
+            None => {
+                let image = qemu::image(kernel, accel, lab).await?;
+                qemu::boot(command, &image, directory.path(), directory.path())?
+            }
+        };
+        Ok(Guest { client, qemu, daemon, accel, directory, _sockets: sockets_at, booted })
     }
 
     /// How it runs.
     pub fn accel(&self) -> Accel {
         self.accel
+    }
+
+    /// Whether it goes on from a guest that booted for several cells.
+    pub fn has_shared_boot(&self) -> bool {
+        self.booted.is_some()
     }
 
     /// Waits for something the guest has to do; `None` if it dies first, or takes longer than `limit`.
@@ -128,19 +146,10 @@ impl Guest {
         process::end(&mut self.qemu, PATIENCE).await;
         self.daemon.end().await;
         if matches!(self.directory, Directory::Kept(_)) {
-            let _ = std::fs::remove_file(self.directory.path().join("initramfs"));
+            for name in ["initramfs", "case"] {
+                let _ = std::fs::remove_file(self.directory.path().join(name));
+            }
         }
         traffic::read(&self.directory.path().join("journal"), phases)
     }
-}
-
-/// What QEMU boots: under emulation the kernel without its wrapping, if it can be had.
-async fn image(kernel: &Kernel, accel: Accel, lab: &Lab) -> Result<PathBuf> {
-    let packed = kernel.image.clone();
-    if accel == Accel::Kvm {
-        return Ok(packed);
-    }
-    let cache = lab.cache.clone();
-    let unpack = move || -> Result<PathBuf> { Ok(plain::unpacked(&packed, &cache)?.unwrap_or(packed)) };
-    tokio::task::spawn_blocking(unpack).await.context("unpacking a kernel was cut short")?
 }

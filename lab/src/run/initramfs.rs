@@ -20,8 +20,14 @@ const INIT: &str = include_str!("../../../guest-scripts/init");
 /// Directories that `init` mounts things on or puts links into.
 const DIRECTORIES: [&str; 9] = ["bin", "sbin", "usr", "usr/bin", "usr/sbin", "dev", "proc", "sys", "run"];
 
+/// What `init` and the case add to them.
+const OWN_DIRECTORIES: [&str; 2] = ["mnt", "lib"];
+
 /// What every `init` takes in.
 const MACHINE: &str = include_str!("../../../guest-scripts/machine");
+
+/// Bytes in a sector of a disk.
+const SECTOR: usize = 512;
 
 /// A file of an initramfs.
 pub struct Entry<'a> {
@@ -55,16 +61,44 @@ pub fn own_digest() -> String {
 /// # Errors
 /// No static busybox is found, or the archive cannot be written.
 pub fn write(path: &Path, modules: &[Module], case: &Case) -> Result<()> {
+    with_files(case, |files| {
+        let init = [Entry::program("init", INIT)];
+        pack(path, modules, &OWN_DIRECTORIES, init.iter().chain(files))
+    })
+}
+
+/// Writes the initramfs of a guest that others go on from, each with a case that is on its second disk.
+///
+/// # Errors
+/// No static busybox is found, or the archive cannot be written.
+pub fn write_without_case(path: &Path, modules: &[Module]) -> Result<()> {
+    let init = [Entry::program("init", INIT), Entry::text("case-comes-later", "")];
+    pack(path, modules, &OWN_DIRECTORIES, &init)
+}
+
+/// Writes what such a guest has of its case, in whole sectors of a disk.
+///
+/// # Errors
+/// The archive cannot be written.
+pub fn write_case(path: &Path, case: &Case) -> Result<()> {
+    with_files(case, |files| {
+        let mut archive = Archive { out: Vec::new(), inode: 1 };
+        files.iter().try_for_each(|file| archive.file(&file.path, file.bytes, file.mode))?;
+        archive.write(path)
+    })
+}
+
+/// Does something with the files of a case.
+fn with_files<T>(case: &Case, take: impl FnOnce(&[Entry<'_>]) -> T) -> T {
     let variables = variables(&case.recipe.variables);
     let filesystem = format!("{}\n", case.recipe.image.filesystem);
     let mut files = vec![
-        Entry::program("init", INIT),
         Entry::text("case.sh", &case.script),
         Entry::text("variables", &variables),
         Entry::text("filesystem", &filesystem),
     ];
     files.extend(case.shared.iter().map(|(name, text)| Entry::text(format!("lib/{name}"), text)));
-    pack(path, modules, &["mnt", "lib"], &files)
+    take(&files)
 }
 
 /// Writes an initramfs (a cpio archive in the "newc" form, as the kernel reads it): what every guest needs, its modules,
@@ -72,7 +106,12 @@ pub fn write(path: &Path, modules: &[Module], case: &Case) -> Result<()> {
 ///
 /// # Errors
 /// No static busybox is found, or the archive cannot be written.
-pub fn pack(path: &Path, modules: &[Module], directories: &[&str], files: &[Entry]) -> Result<()> {
+pub fn pack<'e>(
+    path: &Path,
+    modules: &[Module],
+    directories: &[&str],
+    files: impl IntoIterator<Item = &'e Entry<'e>>,
+) -> Result<()> {
     let mut archive = Archive { out: Vec::new(), inode: 1 };
     for directory in DIRECTORIES.iter().chain(directories).chain(&["modules"]) {
         archive.directory(directory)?;
@@ -90,8 +129,7 @@ pub fn pack(path: &Path, modules: &[Module], directories: &[&str], files: &[Entr
         order += &format!("/{name}\n");
     }
     archive.file("modules/order", order.as_bytes(), 0o644)?;
-    let out = trailer(archive.out).context("initramfs")?;
-    std::fs::write(path, out).with_context(|| format!("{}: cannot write it", path.display()))
+    archive.write(path)
 }
 
 /// What `init` reads before the script, as a shell has it.
@@ -112,6 +150,13 @@ impl Archive {
 
     fn file(&mut self, name: &str, bytes: &[u8], mode: u32) -> Result<()> {
         self.entry(name, ModeFileType::Regular, mode, bytes)
+    }
+
+    /// Ends it, with whole sectors.
+    fn write(self, path: &Path) -> Result<()> {
+        let mut out = trailer(self.out).context("initramfs")?;
+        out.resize(out.len().next_multiple_of(SECTOR), 0);
+        std::fs::write(path, out).with_context(|| format!("{}: cannot write it", path.display()))
     }
 
     fn entry(&mut self, name: &str, kind: ModeFileType, mode: u32, bytes: &[u8]) -> Result<()> {

@@ -1,6 +1,7 @@
 //! What all guests of a run share.
 
 use super::accel::{self, Accel};
+use super::booted::Boots;
 use super::progress::Progress;
 use crate::kernel::Cache;
 use anyhow::Result;
@@ -18,6 +19,8 @@ pub struct Lab {
     pub progress: Progress,
     /// Processors of each guest.
     pub cpus: u16,
+    /// Guests that have booted for several cells.
+    pub boots: Boots,
     accel: OnceCell<Accel>,
 }
 
@@ -27,7 +30,8 @@ impl Lab {
     /// # Errors
     /// There is no place for a cache.
     pub fn new() -> Result<Lab> {
-        Ok(Lab { cache: Cache::from_env()?, progress: Progress::new(), cpus: CPUS, accel: OnceCell::new() })
+        let (cache, progress) = (Cache::from_env()?, Progress::new());
+        Ok(Lab { cache, progress, cpus: CPUS, boots: Boots::default(), accel: OnceCell::new() })
     }
 
     /// How guests are run; the first one's kernel is tried, and the others wait for what that shows.

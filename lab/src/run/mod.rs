@@ -1,12 +1,13 @@
 //! `blkstay run`: cases on kernels, from policy files to verdicts.
 //!
 //! [`table`] says what is wanted, and [`plan`] which cells there are: a case on a kernel each. [`pool`] takes from [`store`] those that are there, and
-//! runs the others: [`guest`] boots one guest on a disk of its own, [`experiment`] runs every attempt in it in the order
+//! runs the others: [`guest`] boots one guest on a disk of its own, or has it go on from one that several cells have in common ([`booted`]), [`experiment`] runs every attempt in it in the order
 //! of [`schedule`], [`judge`] says what each showed, [`arms`] and [`document`] count, [`expect`] compares, and
 //! [`format`] shows it.
 
 pub(crate) mod accel;
 mod arms;
+mod booted;
 pub(crate) mod case;
 pub(crate) mod client;
 pub(crate) mod daemon;
@@ -185,10 +186,21 @@ async fn run_planned(
     let kept = |key: &Option<_>| {
         store.as_ref().zip(key.as_ref()).is_some_and(|(store, key)| store.find(key).is_some())
     };
-    let missing = planned.iter().zip(&keys).filter(|(_, key)| !kept(key));
-    lab.progress.count(missing.map(|(cell, _)| cell.times.total()).sum());
+    let missing: Vec<_> =
+        planned.iter().zip(&keys).filter(|(_, key)| !kept(key)).map(|(cell, _)| cell).collect();
+    lab.progress.count(missing.iter().map(|cell| cell.times.total()).sum());
+    missing
+        .iter()
+        .filter_map(|cell| cell.subject.as_ref().ok())
+        .for_each(|subject| lab.boots.announce(subject));
+    // Kernel by kernel: what a guest of it has booted is then kept for a short time only.
+    let digest = |cell: &Planned<'_>| cell.subject.as_ref().ok().map(|subject| subject.digest.clone());
+    let turn = |index: usize| {
+        let own = digest(&planned[index]);
+        planned.iter().position(|cell| digest(cell) == own).unwrap_or(index)
+    };
     let (cells, stored) =
-        pool::run(&keys, jobs, store, async |index| run_cell(&planned[index], lab).await).await;
+        pool::run(&keys, jobs, turn, store, async |index| run_cell(&planned[index], lab).await).await;
     let spec = |(cell, planned): (Cell, &Planned)| Cell { spec: planned.spec.to_owned(), ..cell };
     (cells.into_iter().zip(planned).map(spec).collect(), stored)
 }
@@ -197,7 +209,11 @@ async fn run_planned(
 pub(crate) async fn run_cell(planned: &Planned<'_>, lab: &Lab) -> Cell {
     let (started, times) = (Instant::now(), planned.times);
     let ran = match &planned.subject {
-        Ok(subject) => run_guest(planned, subject, lab, started).await.map_err(|error| format!("{error:#}")),
+        Ok(subject) => {
+            let ran = run_guest(planned, subject, lab, started).await.map_err(|error| format!("{error:#}"));
+            lab.boots.finished(subject);
+            ran
+        }
         Err(error) => Err(error.clone()),
     };
     ran.unwrap_or_else(|error| {
@@ -209,12 +225,13 @@ pub(crate) async fn run_cell(planned: &Planned<'_>, lab: &Lab) -> Cell {
 async fn run_guest(planned: &Planned<'_>, subject: &Subject, lab: &Lab, started: Instant) -> Result<Cell> {
     let (case, keep, times) = (planned.case, planned.keep.as_deref(), planned.times);
     let guest = Guest::start(case, subject, lab, keep).await?;
-    let accel = guest.accel();
+    let (accel, shared_boot) = (guest.accel(), guest.has_shared_boot());
     let run = experiment::run(guest, case, times, &lab.progress).await?;
     if let Some(keep) = keep {
         document::write_attempts(keep, &run)?;
     }
     let cell = Cell::new(case, &subject.kernel, accel, times, &run, started.elapsed());
+    let cell = Cell { shared_boot, ..cell };
     if let Some(keep) = keep {
         document::write_result(keep, case, &cell)?;
     }

@@ -6,16 +6,19 @@ use anyhow::Result;
 use futures_util::stream::{self, StreamExt};
 
 /// A run's cells in their order, from the store as far as they are there and complete, else by `run`, at most `jobs`
-/// at a time. Each is stored as soon as it is finished; `Err` beside them says why one could not be.
+/// at a time, those of a lower `turn` first. Each is stored as soon as it is finished; `Err` beside them says why one could
+/// not be.
 pub async fn run(
     keys: &[Option<Key>],
     jobs: usize,
+    turn: impl Fn(usize) -> usize,
     store: &mut Option<Store>,
     run: impl AsyncFn(usize) -> Cell,
 ) -> (Vec<Cell>, Result<()>) {
     let kept = |key: &Option<Key>| store.as_ref()?.find(key.as_ref()?);
     let mut cells: Vec<Option<Cell>> = keys.iter().map(kept).collect();
-    let missing: Vec<usize> = (0..keys.len()).filter(|index| cells[*index].is_none()).collect();
+    let mut missing: Vec<usize> = (0..keys.len()).filter(|index| cells[*index].is_none()).collect();
+    missing.sort_by_key(|index| turn(*index));
     let run = &run;
     let each = missing.into_iter().map(|index| async move { (index, run(index).await) });
     let mut finished = stream::iter(each).buffer_unordered(jobs.max(1));
@@ -63,7 +66,7 @@ mod tests {
             }
             cell("race", KERNELS[index], verdict(index))
         };
-        let (cells, stored) = block_on(super::run(&keys(), jobs, &mut store, runner));
+        let (cells, stored) = block_on(super::run(&keys(), jobs, |_| 0, &mut store, runner));
         stored.expect("stored");
         (cells, ran.into_inner())
     }
@@ -80,6 +83,18 @@ mod tests {
     }
 
     #[test]
+    fn those_of_a_lower_turn_are_run_first_and_come_out_in_their_place() {
+        let ran = RefCell::new(Vec::new());
+        let runner = async |index: usize| {
+            ran.borrow_mut().push(index);
+            cell("race", KERNELS[index], Outcome::Open)
+        };
+        let (cells, _) = block_on(super::run(&keys(), 1, |index| index % 2, &mut None, runner));
+        let specs: Vec<&str> = cells.iter().map(|cell| cell.spec.as_str()).collect();
+        assert_eq!((ran.into_inner(), specs), (vec![0, 2, 1, 3], KERNELS.to_vec()));
+    }
+
+    #[test]
     fn no_more_run_at_a_time_than_there_are_jobs() {
         let (now, most) = (Slot::new(0), Slot::new(0));
         let runner = async |index: usize| {
@@ -89,7 +104,7 @@ mod tests {
             now.set(now.get() - 1);
             cell("race", KERNELS[index], Outcome::Open)
         };
-        block_on(super::run(&keys(), 2, &mut None, runner)).1.expect("nothing to store");
+        block_on(super::run(&keys(), 2, |_| 0, &mut None, runner)).1.expect("nothing to store");
         assert_eq!(most.get(), 2);
     }
 
@@ -122,7 +137,7 @@ mod tests {
         block_on(async {
             tokio::select! {
                 biased;
-                _ = super::run(&keys, 1, &mut store, runner) => panic!("one never ends"),
+                _ = super::run(&keys, 1, |_| 0, &mut store, runner) => panic!("one never ends"),
                 () = tokio::task::yield_now() => {}
             }
         });

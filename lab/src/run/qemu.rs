@@ -2,6 +2,8 @@
 
 use super::accel::Accel;
 use super::daemon::on_path;
+use super::lab::Lab;
+use crate::kernel::{Kernel, plain};
 use anyhow::{Context, Result, anyhow};
 use blkstay_engine::policy::CaseDevice;
 use std::ffi::OsString;
@@ -13,6 +15,12 @@ use tokio::process::{Child, Command};
 /// host that is busy an emulated one may be so late that the kernel takes it for broken, and panics.
 const COMMAND_LINE: &str =
     "console=ttyS0 quiet panic=-1 oops=panic no_timer_check mitigations=off audit=0 selinux=0 apparmor=0";
+
+/// Memory of a case's guest, in megabytes.
+pub const MEMORY_MB: u64 = 512;
+
+/// Has a guest that is kept in a file keep each page in a place of its own there, and none that is empty (QEMU 9.0 and later).
+pub const KEPT_APART: [&str; 2] = ["-global", "migration.mapped-ram=on"];
 
 /// The emulator, from the `PATH`.
 ///
@@ -73,17 +81,44 @@ fn chardev(id: &str, socket: &Path) -> OsString {
     argument
 }
 
-/// Starts a guest with the `initramfs` of a directory; what it and QEMU say goes to `console.log` and `qemu.log` there.
+/// What is booted: a kernel, with the `initramfs` of a directory.
+pub fn kernel(image: &Path, directory: &Path) -> Vec<OsString> {
+    let initramfs = directory.join("initramfs").into();
+    ["-kernel".into(), image.into(), "-initrd".into(), initramfs, "-append".into(), COMMAND_LINE.into()]
+        .into()
+}
+
+/// What QEMU boots: under emulation the kernel without its wrapping, if it can be had.
+///
+/// # Errors
+/// The kernel cannot be read, or the cache not be written.
+pub async fn image(kernel: &Kernel, accel: Accel, lab: &Lab) -> Result<PathBuf> {
+    let packed = kernel.image.clone();
+    if accel == Accel::Kvm {
+        return Ok(packed);
+    }
+    let cache = lab.cache.clone();
+    let unpack = move || -> Result<PathBuf> { Ok(plain::unpacked(&packed, &cache)?.unwrap_or(packed)) };
+    tokio::task::spawn_blocking(unpack).await.context("unpacking a kernel was cut short")?
+}
+
+/// A drive that QEMU serves itself, and the guest only reads.
+pub fn archive(path: &Path) -> Vec<OsString> {
+    let mut drive = OsString::from("if=none,id=case,format=raw,readonly=on,file=");
+    drive.push(path);
+    vec!["-drive".into(), drive, "-device".into(), "virtio-blk-pci,drive=case".into()]
+}
+
+/// Starts a guest with the `initramfs` of a directory; what it and QEMU say goes to `console.log` and `qemu.log` of another.
 ///
 /// # Errors
 /// QEMU cannot be started.
-pub fn boot(mut command: Command, kernel: &Path, directory: &Path) -> Result<Child> {
+pub fn boot(mut command: Command, image: &Path, boots: &Path, directory: &Path) -> Result<Child> {
     let mut console = OsString::from("file:");
     console.push(directory.join("console.log"));
     let errors = std::fs::File::create(directory.join("qemu.log"));
     let errors = errors.context("QEMU's error output cannot be kept")?;
-    command.arg("-kernel").arg(kernel).arg("-initrd").arg(directory.join("initramfs"));
-    command.args(["-append", COMMAND_LINE]).arg("-serial").arg(console);
+    command.args(kernel(image, boots)).arg("-serial").arg(console);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
     command.spawn().context("cannot start QEMU")
 }

@@ -69,8 +69,13 @@ pub enum Request {
     Fsync(Flushed),
     /// Tell whether direct I/O on a file is direct.
     DirectIo(PathBuf),
-    /// Tell where a process is blocked.
-    Blocked(Sleeper),
+    /// Tell where a process is blocked, or wait until it is somewhere.
+    Blocked {
+        /// The process.
+        sleeper: Sleeper,
+        /// What is waited for, if anything is.
+        until: Option<Until>,
+    },
     /// Tell what the page cache has of a range.
     Cached {
         /// The file.
@@ -98,6 +103,15 @@ pub enum Request {
         /// How long.
         seconds: u64,
     },
+}
+
+/// Until when a process is watched.
+#[derive(Debug, PartialEq)]
+pub struct Until {
+    /// The kernel's function in which it is to sleep, or the beginning of its name.
+    pub function: String,
+    /// A process with whose end the watching ends as well.
+    pub process: u32,
 }
 
 /// Which process.
@@ -242,7 +256,7 @@ mod tests {
         let write = transfer(Direction::Write);
         let waited = Request::Transfer { transfer: write.clone(), and_fsync: true, event: None };
         assert_eq!(request("write --fsync f 8k 4k"), Ok(waited));
-        let job = Job { name: "A".into(), until: Return::AtOnce, event: Some("x".into()) };
+        let job = Job { name: "A".into(), until: Return::AtOnce, goes_first: false, event: Some("x".into()) };
         let started = Request::Start { transfer: write, job };
         assert_eq!(request("write --name A --background --emit x f 8192 4096"), Ok(started));
     }
@@ -252,6 +266,8 @@ mod tests {
         for (line, why) in [
             ("write --async f 0 4k", "needs a --name"),
             ("write --name A f 0 4k", "--name is for --async and --background"),
+            ("blocked --until f 1", "--until and --while go together"),
+            ("write --first f 0 4k", "--first is for --async and --background"),
             ("write --name A --async --background f 0 4k", "either --async or --background"),
             ("write --name A --async --fsync f 0 4k", "--fsync is for I/O that is waited for"),
             ("read --create f 0 4k", "--fill and --create are for writing"),

@@ -1,7 +1,7 @@
 //! The commands: their usage, their help, and what their words mean.
 
 use super::words::{Opt, Words};
-use super::{Flushed, Request, Sleeper};
+use super::{Flushed, Request, Sleeper, Until};
 use crate::failure::Failure;
 use crate::io::background::{Job, Return};
 use crate::io::direct::{Direction, Transfer};
@@ -56,6 +56,7 @@ const TRANSFER_OPTIONS: &[Opt] = &[
     Opt::Value("name"),
     Opt::Flag("async"),
     Opt::Flag("background"),
+    Opt::Flag("first"),
     Opt::Value("emit"),
     Opt::Value("fill"),
     Opt::Flag("buffered"),
@@ -149,16 +150,16 @@ pub const VERBS: &[Verb] = &[
     },
     Verb {
         name: "write",
-        usage: "[--name A --async|--background] [--emit EVENT] [--fill TEXT] [--create] [--buffered] [--fsync] FILE OFFSET LEN",
+        usage: "[--name A --async|--background [--first]] [--emit EVENT] [--fill TEXT] [--create] [--buffered] [--fsync] FILE OFFSET LEN",
         about: "Write with O_DIRECT and print `ok N`, `short N` or `error EIO`; with --fsync, flush the same open file and \
                 print that on a second line. --async returns when it has been submitted, --background at once; both leave \
-                the result for `stay reap A`. EVENT is emitted when the result has come, of both if there are two.",
+                the result for `stay reap A`; with --first it runs before all others that can. EVENT is emitted when the result has come, of both if there are two.",
         options: TRANSFER_OPTIONS,
         build: |words| transfer(words, Direction::Write),
     },
     Verb {
         name: "read",
-        usage: "[--name A --async|--background] [--emit EVENT] [--buffered] FILE OFFSET LEN",
+        usage: "[--name A --async|--background [--first]] [--emit EVENT] [--buffered] FILE OFFSET LEN",
         about: "Read with O_DIRECT; everything else as for `write`.",
         options: TRANSFER_OPTIONS,
         build: |words| transfer(words, Direction::Read),
@@ -187,14 +188,11 @@ pub const VERBS: &[Verb] = &[
     },
     Verb {
         name: "blocked",
-        usage: "PID | A",
+        usage: "[--until FUNCTION --while PID] PID | A",
         about: "Print the state of a process, or of the one that has the background I/O named A in hand, and the top of \
-                its kernel stack.",
-        options: &[HELP_FLAG],
-        build: |words| {
-            let word = words.next_text("PID")?;
-            Ok(Request::Blocked(word.parse().map_or(Sleeper::Job(word), Sleeper::Process)))
-        },
+                its kernel stack. With --until, wait in silence until it sleeps in FUNCTION, or process PID has ended.",
+        options: &[HELP_FLAG, Opt::Value("until"), Opt::Value("while")],
+        build: blocked,
     },
     Verb {
         name: "cached",
@@ -287,6 +285,17 @@ fn place(words: &mut Words, has_length: bool) -> Result<Request, Failure> {
     })
 }
 
+fn blocked(words: &mut Words) -> Result<Request, Failure> {
+    let until = match (words.option("until")?, words.number("while")?) {
+        (Some(function), Some(process)) => Some(Until { function, process }),
+        (None, None) => None,
+        _ => return Err(Failure::Usage("--until and --while go together".to_owned())),
+    };
+    let word = words.next_text("PID")?;
+    let sleeper = word.parse().map_or(Sleeper::Job(word), Sleeper::Process);
+    Ok(Request::Blocked { sleeper, until })
+}
+
 fn load(words: &mut Words) -> Result<Request, Failure> {
     let times: Option<u64> = words.number("times")?;
     let step = words.option("step")?.map(|text| size::parse(&text)).transpose();
@@ -342,8 +351,10 @@ fn job(words: &mut Words, event: &Option<String>) -> Result<Option<Job>, Failure
         (false, false) => None,
         (true, true) => return Err(Failure::Usage("it is either --async or --background".to_owned())),
     };
+    let goes_first = words.flag("first");
     match (until, name) {
-        (Some(until), Some(name)) => Ok(Some(Job { name, until, event: event.clone() })),
+        (Some(until), Some(name)) => Ok(Some(Job { name, until, goes_first, event: event.clone() })),
+        (None, _) if goes_first => Err(Failure::Usage("--first is for --async and --background".to_owned())),
         (Some(_), None) => Err(Failure::Usage("background I/O needs a --name to be reaped by".to_owned())),
         (None, None) => Ok(None),
         (None, Some(_)) => Err(Failure::Usage("--name is for --async and --background".to_owned())),

@@ -34,12 +34,18 @@ pub struct Job {
     pub name: String,
     /// When the script goes on.
     pub until: Return,
+    /// Whether it runs before every process that has no such wish, when both can run: who waits for a lock may lose it to
+    /// somebody who is running.
+    pub goes_first: bool,
     /// A guest event to emit when the result has come, before it can be reaped.
     pub event: Option<String>,
 }
 
 /// Starts a job. The result, also of a failed submission, waits for [`reap`].
 pub fn start(job: Job, transfer: Prepared) -> Result<(), Failure> {
+    if job.goes_first {
+        detach::go_first()?;
+    }
     let path = socket_of(&job.name)?;
     let listener = listen(&job.name, &path)?;
     let (mut submission, submitted) = io::pipe().map_err(|error| Failure::of("cannot make a pipe", error))?;
