@@ -94,8 +94,8 @@ fn write(point: &[usize], hold: usize, rules: &[Vec<usize>]) -> String {
             0 | 1 if is_last => "until = \"F.completed\"",
             2 | 3 if is_last => "pause = \"ring\"\nuntil = \"F.completed\"",
             _ if is_last => "pause = \"disk\"\nuntil = \"F.completed\"",
-            0 | 1 => "pass = true",
-            2 => "delay = \"100ns\"",
+            // Nothing that takes time: the schedules let none pass.
+            0..=2 => "pass = true",
             3 if gate == "submit" => "fail = \"io-error\"",
             _ => "until = \"guest.x\"",
         };
