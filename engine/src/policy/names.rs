@@ -2,8 +2,8 @@
 
 use super::Policy;
 use super::table::Mistakes;
-use crate::diagnostic::{Diagnostic, Spot, suggest};
-use crate::event::{Event, Life, PointIndex, StateIndex};
+use crate::diagnostic::{Diagnostic, Spot, is_near, suggest};
+use crate::event::{Event, Gauge, Life, PointIndex, StateIndex};
 use crate::journal::Source;
 use std::collections::BTreeMap;
 
@@ -82,15 +82,7 @@ impl<'n> Names<'n> {
 
     /// The event of that name.
     pub fn event(&self, written: &str) -> Result<Event, BadName> {
-        let Some((owner, step)) = written.split_once('.') else {
-            return Err(BadName {
-                message: format!("`{written}` is not an event"),
-                help:
-                    "an event is `POINT.arrived|submitted|done|completed`, `guest.NAME`, `control.NAME` or \
-                       `policy.NAME`; a state is `state.NAME`"
-                        .into(),
-            });
-        };
+        let Some((owner, step)) = written.split_once('.') else { return Err(self.one_word(written)) };
         let named = |source| self.declared(source, step, written);
         match owner {
             "guest" => named(Source::Guest).map(Event::Guest),
@@ -103,6 +95,25 @@ impl<'n> Names<'n> {
             },
             point => self.step(point, step),
         }
+    }
+
+    /// What one word may be meant for: it is no event.
+    fn one_word(&self, word: &str) -> BadName {
+        let has = |names: &Index<'_>| names.at.contains_key(word);
+        let owner = SOURCES.iter().find(|(source, _)| self.events.get(source).is_some_and(has));
+        let gauge = Gauge::ALL.map(Gauge::name).into_iter().find(|name| is_near(&word.to_lowercase(), name));
+        let meant = owner
+            .map(|(_, owner)| format!("{owner}.{word}"))
+            .or_else(|| has(&self.states).then(|| format!("state.{word}")))
+            .or_else(|| has(&self.points).then(|| format!("{word}.arrived")))
+            .or_else(|| gauge.map(str::to_owned));
+        let help = match meant {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => "an event is `POINT.arrived|submitted|done|completed`, `guest.NAME`, `control.NAME` or \
+                     `policy.NAME`; a state is `state.NAME`; a number is `in-flight` or `held`"
+                .to_owned(),
+        };
+        BadName { message: format!("`{word}` is not an event"), help }
     }
 
     /// The state of that name.

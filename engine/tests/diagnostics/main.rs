@@ -2,14 +2,19 @@
 
 mod circles;
 mod files;
+mod filesystem;
+mod itself;
 mod matching;
 mod mistakes;
+mod most;
 mod never;
+mod points;
 mod rings;
 mod rules;
 mod script;
 mod shadows;
 mod warnings;
+mod words;
 
 use blkstay_engine::policy::{Checked, Policy, Settings};
 

@@ -2,11 +2,13 @@
 //! twice, not kept longer than their watchdog or shorter than their delay; the first rule that matches decides; and the
 //! same input, the journal above all, gives the same decisions.
 
+mod itself;
 mod model;
 mod never;
 mod policies;
 mod stands;
 mod steps;
+mod tally;
 mod world;
 
 use blkstay_engine::journal::Line;

@@ -1,7 +1,10 @@
 //! What `blkstay check` says that never is, never is.
 
+use crate::tally::Tally;
+use blkstay_engine::control::ExprText;
+use blkstay_engine::event::Expr;
 use blkstay_engine::journal::{Arm, Cause, Line, Record};
-use blkstay_engine::policy::{Policy, Settings};
+use blkstay_engine::policy::{Checked, Policy, Settings};
 use std::collections::BTreeSet;
 
 /// Something that is said never to be.
@@ -11,14 +14,33 @@ enum Never {
     Decides { rule: String },
     EndsHold { gate: String },
     EndsWait { rule: String },
+    IsTrue { leaf: Expr },
 }
 
 /// What the warnings about a policy say.
-fn said(text: &str) -> Vec<(String, Never)> {
+fn said(text: &str) -> (Policy, Vec<(String, Never)>) {
     let mut none = |_: &str| Err("there is none".to_owned());
-    let checked = Policy::read("test", text, &Settings::default(), &mut none).expect("a good policy");
-    let warnings = checked.warnings.list.into_iter();
-    warnings.filter_map(|warning| never(&warning.message).map(|never| (warning.message, never))).collect()
+    let Checked { policy, warnings } =
+        Policy::read("test", text, &Settings::default(), &mut none).expect("a good policy");
+    let said = warnings.list.into_iter().filter_map(|warning| {
+        let marked = text[warning.at.span.clone()].trim_matches('"');
+        let name = marked.split([' ', '<', '>', '=']).next().unwrap_or(marked);
+        // Of what never is, what is marked is the leaf itself; or the event or state in it is meant.
+        let leaf = match warning.label.as_str() {
+            "never is" => Some(marked),
+            "never happens" | "never is on" => Some(name),
+            _ => None,
+        };
+        let leaf = leaf.map(|written| Never::IsTrue { leaf: leaf_of(&policy, written) });
+        let never = never(&warning.message).or(leaf);
+        never.map(|never| (warning.message, never))
+    });
+    let said = said.collect();
+    (policy, said)
+}
+
+fn leaf_of(policy: &Policy, written: &str) -> Expr {
+    policy.resolve(&ExprText::Event(written.to_owned())).expect("an expression")
 }
 
 fn never(message: &str) -> Option<Never> {
@@ -55,6 +77,11 @@ impl Never {
             _ => false,
         }
     }
+
+    /// The same of what the record and those before it amount to.
+    fn is_by(&self, tally: &Tally<'_>) -> bool {
+        matches!(self, Never::IsTrue { leaf } if !tally.is_over && leaf.holds(tally))
+    }
 }
 
 /// Whether something makes the waits of an attempt end that would not by themselves.
@@ -64,6 +91,8 @@ fn interferes(record: &Record) -> bool {
             cause,
             Cause::Until { .. } | Cause::Delay | Cause::Limit | Cause::Stall | Cause::Window { .. }
         ),
+        // What is paused by hand is held, too.
+        Record::Paused { rule: None, .. } | Record::Resumed { rule: None, .. } => true,
         _ => false,
     }
 }
@@ -71,9 +100,16 @@ fn interferes(record: &Record) -> bool {
 /// Asserts that nothing happens to the requests of an attempt that is said never to. What a watchdog or a person ends would
 /// not have ended, and one that arrived in another attempt is no point: of these, nothing is said.
 pub fn assert_never(text: &str, journal: &[Line]) {
-    let said = said(text);
-    let (mut is_free, mut own) = (true, BTreeSet::new());
+    let (policy, said) = said(text);
+    let mut tally = Tally::new(&policy);
+    let (mut is_free, mut own, mut by_hand) = (true, BTreeSet::new(), 0);
     for Line { record, .. } in journal {
+        tally.note(record);
+        match record {
+            Record::Paused { rule: None, .. } => by_hand += 1,
+            Record::Resumed { rule: None, .. } => by_hand -= 1,
+            _ => {}
+        }
         match record {
             Record::Policy { .. } | Record::Armed { .. } | Record::AttemptEnded { .. } => {
                 (is_free, own) = (true, BTreeSet::new());
@@ -89,7 +125,8 @@ pub fn assert_never(text: &str, journal: &[Line]) {
             Record::Decided { id, .. } | Record::Released { id, .. } => own.contains(id),
             _ => false,
         };
-        let wrong = said.iter().find(|(_, never)| is_free && is_own && never.is(record));
+        let is = |never: &Never| is_own && never.is(record) || never.is_by(&tally);
+        let wrong = said.iter().find(|(_, never)| is_free && by_hand == 0 && is(never));
         assert!(wrong.is_none(), "{wrong:?} is wrong: {record:?}\n{text}");
     }
 }

@@ -99,7 +99,10 @@ impl Writer<'_> {
             0 => format!("\"state.{}\"", self.one(&["s", "t"])),
             1 => format!("\"in-flight {} {}\"", self.one(&[">=", "<", "=="]), 1 + self.pick(4)),
             2 => format!("\"held {} {}\"", self.one(&[">=", "<", "<="]), 1 + self.pick(3)),
-            3 => format!("\"{} >= {}\"", self.event(), 1 + self.pick(3)),
+            3 => {
+                let (event, operator) = (self.event(), self.one(&[">=", "==", "<=", "<"]));
+                format!("\"{event} {operator} {}\"", 1 + self.pick(3))
+            }
             _ => format!("\"{}\"", self.event()),
         }
     }

@@ -64,5 +64,6 @@ pub fn normal(path: &str) -> String {
             other => normal.push(other),
         }
     }
-    normal.to_string_lossy().into_owned()
+    let normal = normal.to_string_lossy().into_owned();
+    if normal.is_empty() { ".".to_owned() } else { normal }
 }

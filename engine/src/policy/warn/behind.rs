@@ -8,12 +8,13 @@ use crate::policy::Filter;
 
 impl Look<'_> {
     pub(super) fn behind(&mut self) {
-        let mut found = Vec::new();
+        let (mut found, mut idle) = (Vec::new(), Vec::new());
         for (rule, node) in self.rules() {
             let Some(point) = self.only_point(&rule.filter) else { continue };
             let Some(hold) = self.hold_at(point, rule.gate) else { continue };
             let gate = format!("{}.{}", self.policy.points[point.get()].name, rule.gate);
             let message = format!("rule `{}` never acts: the hold of `{gate}` decides there", rule.name);
+            idle.push(self.index_of(rule));
             let warning = Diagnostic::warning(super::at(node, "name"), message)
                 .label("never reached")
                 .also(hold, "rules have no say about a point that has a hold at the gate");
@@ -22,6 +23,7 @@ impl Look<'_> {
             ));
         }
         self.list.extend(found);
+        self.idle.extend(idle);
     }
 
     /// Holds and rules at the complete gate for what a rule fails at the submit gate.
@@ -34,15 +36,17 @@ impl Look<'_> {
                 let what = format!("the hold of `{}` is never reached", self.policy.gate_name(hold));
                 let filter = &self.policy.points[hold.point.get()].filter;
                 let rule = self.failing(filter, Some(hold.point))?;
-                Some((what, super::at(node, "gate"), rule))
+                Some((None, what, super::at(node, "gate"), rule))
             });
         let rules =
             self.rules().filter(|(rule, _)| rule.gate == Gate::Complete).filter_map(|(rule, node)| {
                 let failing = self.failing(&rule.filter, self.only_point(&rule.filter))?;
-                Some((format!("rule `{}` never acts", rule.name), super::at(node, "name"), failing))
+                let what = format!("rule `{}` never acts", rule.name);
+                Some((Some(self.index_of(rule)), what, super::at(node, "name"), failing))
             });
         let found: Vec<_> = holds.chain(rules).collect();
-        for (what, at, rule) in found {
+        for (own, what, at, rule) in found {
+            self.idle.extend(own);
             let by = (&self.policy.rules[rule].name, super::at(self.parts.rules[rule].0, "name"));
             let message = format!("{what}: rule `{}` fails its requests before the drive has them", by.0);
             let warning = Diagnostic::warning(at, message).label("never reached");

@@ -20,6 +20,18 @@ pub(super) enum Fact {
     Gauge(Gauge),
 }
 
+impl Fact {
+    /// What a leaf of an expression asks about, and how much of it at least.
+    pub(super) fn of(leaf: &Expr) -> Option<(Fact, u64)> {
+        match leaf {
+            Expr::Event(event, times) => Some((Fact::Times(event.clone()), *times)),
+            Expr::State(state) => Some((Fact::State(*state), 1)),
+            Expr::Gauge(gauge, least) => Some((Fact::Gauge(*gauge), *least)),
+            Expr::Any(_) | Expr::All(_) | Expr::Not(_) => None,
+        }
+    }
+}
+
 /// What says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Why {
@@ -94,12 +106,7 @@ impl<'k> Known<'k> {
 
     /// Takes a leaf to be true, or not to be.
     fn assume(&mut self, leaf: &Expr, is: bool) -> Result<(), Conflict> {
-        let (fact, least) = match leaf {
-            Expr::Event(event, times) => (Fact::Times(event.clone()), *times),
-            Expr::State(state) => (Fact::State(*state), 1),
-            Expr::Gauge(gauge, least) => (Fact::Gauge(*gauge), *least),
-            Expr::Any(_) | Expr::All(_) | Expr::Not(_) => return Ok(()),
-        };
+        let Some((fact, least)) = Fact::of(leaf) else { return Ok(()) };
         match is {
             true => self.narrow(fact, Some(least), None, Why::Asked),
             false => self.narrow(fact, None, Some(least.saturating_sub(1)), Why::Asked),

@@ -4,10 +4,11 @@
 //! What can happen is the least fixed point over the steps of points and the rules that can act; what the guest and
 //! clients say always can. The reader has refused circles of points and holds alone before.
 
+use super::meant::Meant;
 use super::{Look, is_each, until};
 use crate::event::{Expr, Gate, Life, PointIndex};
+use crate::policy::Filter;
 use crate::policy::circle::Circle;
-use crate::policy::{Filter, Rule};
 use std::collections::BTreeSet;
 
 /// Most points, holds and rules together of a policy that is looked at: the fixed point takes their square.
@@ -187,32 +188,49 @@ impl Look<'_> {
         gate: Gate,
         before: Option<usize>,
     ) -> Decides {
-        let own = self.meant(filter);
-        let is_held =
-            |point: PointIndex| self.policy.holds.iter().any(|hold| (hold.point, hold.gate) == (point, gate));
         match point {
-            Some(point) if is_held(point) => return Decides::Holds(point),
+            Some(point) if self.is_held(point, gate) => return Decides::Holds(point),
             Some(_) => {}
             None => {
+                let own = self.meant(filter);
                 let meets =
                     |point: PointIndex| self.meant(&self.policy.points[point.get()].filter).meets(&own);
-                if self.policy.point_indexes().any(|point| is_held(point) && meets(point)) {
+                if self.policy.point_indexes().any(|point| self.is_held(point, gate) && meets(point)) {
                     return Decides::Open;
                 }
             }
         }
-        let rules = self.policy.rules.iter().enumerate().take(before.unwrap_or(usize::MAX));
-        let mut rules = rules.filter(|(_, rule)| rule.gate == gate && rule.verdict.is_some());
-        let mut near = rules.by_ref().filter(|(_, rule)| {
-            let is_other = point.is_some() && rule.filter.point.is_some_and(|of| Some(of) != point);
-            !is_other && self.meant(&rule.filter).meets(&own)
-        });
-        let Some((index, rule)) = near.next() else { return Decides::Open };
-        let meant = self.meant(&rule.filter);
-        let own_point = rule.filter.point.is_some() && rule.filter.point == point;
-        let covers = meant.covers(&own) || own_point && covers_point(rule);
-        let always = is_each(rule.filter.turn) && rule.filter.when.is_none();
+        let Some((index, covers)) = self.deciders(filter, point, gate, before).next() else {
+            return Decides::Open;
+        };
+        let own = &self.policy.rules[index].filter;
+        let always = is_each(own.turn) && own.when.is_none();
         if always && covers { Decides::Rule(index) } else { Decides::Open }
+    }
+
+    /// The rules among those before `before` that can decide about such requests if no hold does, each with whether it is
+    /// for all of them, but for its turn and condition.
+    pub(super) fn deciders(
+        &self,
+        filter: &Filter,
+        point: Option<PointIndex>,
+        gate: Gate,
+        before: Option<usize>,
+    ) -> impl Iterator<Item = (usize, bool)> {
+        let own = self.meant(filter);
+        let own = Meant { point: point.or(own.point), ..own };
+        let rules = self.policy.rules.iter().enumerate().take(before.unwrap_or(usize::MAX));
+        let rules = rules.filter(move |(_, rule)| rule.gate == gate && rule.verdict.is_some());
+        rules.filter_map(move |(index, rule)| {
+            let is_other = point.is_some() && rule.filter.point.is_some_and(|of| Some(of) != point);
+            let meant = self.meant(&rule.filter);
+            (!is_other && meant.meets(&own)).then(|| (index, meant.covers(&own)))
+        })
+    }
+
+    /// Whether a point has a hold at a gate.
+    pub(super) fn is_held(&self, point: PointIndex, gate: Gate) -> bool {
+        self.policy.holds.iter().any(|hold| (hold.point, hold.gate) == (point, gate))
     }
 
     /// What a waiter waits for.
@@ -224,10 +242,4 @@ impl Look<'_> {
             Waiter::When(rule) => self.policy.rules[rule].filter.when.as_ref(),
         }
     }
-}
-
-/// Whether a rule for a point is for all of its requests.
-fn covers_point(rule: &Rule) -> bool {
-    let filter = &rule.filter;
-    Filter { point: None, turn: Filter::ANY.turn, ..filter.clone() } == Filter::ANY
 }

@@ -79,31 +79,26 @@ impl Look<'_> {
         }
     }
 
-    /// How many requests of an attempt a point is at most, if that is known.
-    fn count(&self, point: PointIndex) -> Option<u64> {
-        let count = self.policy.points[point.get()].filter.turn.count;
-        count.filter(|_| self.is_point(point))
-    }
-
     fn base(&self, fact: &Fact, possible: Option<&Possible>) -> Bounds {
         match (fact, possible) {
             (Fact::Times(Event::Point(point, life)), Some(possible)) if !possible.has(*point, *life) => {
                 Bounds::at_most(0, Why::Never)
             }
-            (Fact::Times(Event::Point(point, _)), _) => {
-                self.count(*point).map_or(Bounds::OPEN, |count| Bounds::at_most(count, Why::Known))
-            }
             (Fact::Times(Event::Policy(name)), Some(possible)) => {
                 let mut rules = self.rules_that(|rule| rule.notes.emit.contains(name)).peekable();
                 let never = rules.peek().is_some() && !rules.any(|rule| possible.acts(rule));
-                if never { Bounds::at_most(0, Why::Never) } else { Bounds::OPEN }
+                if never { Bounds::at_most(0, Why::Never) } else { self.at_most(fact) }
             }
             (Fact::State(state), Some(possible)) if self.sound.states[state.get()] == Read::Well => Bounds {
                 least: (u64::from(!self.can_turn(*state, false, possible)), Why::Never),
                 most: (u64::from(self.can_turn(*state, true, possible)), Why::Never),
             },
-            _ => Bounds::OPEN,
+            _ => self.at_most(fact),
         }
+    }
+
+    fn at_most(&self, fact: &Fact) -> Bounds {
+        self.most(fact).map_or(Bounds::OPEN, |most| Bounds::at_most(most, Why::Known))
     }
 
     fn rules_that(&self, is: impl Fn(&Rule) -> bool) -> impl Iterator<Item = usize> {

@@ -3,7 +3,7 @@
 use crate::class::{Class, ClassSet};
 use crate::event::PointIndex;
 use crate::policy::{Filter, Policy, Where};
-use crate::request::{ByteRange, Op, OpSet};
+use crate::request::{ByteRange, Op, OpSet, SECTOR};
 
 /// Where on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,13 +85,41 @@ impl Meant {
             && (self.point.is_none() || self.point == other.point)
     }
 
-    /// Whether a request can be one of both.
+    /// Whether no request has a length of both.
+    pub fn is_longer_or_shorter(&self, other: &Meant) -> bool {
+        self.length_min.max(other.length_min) > self.length_max.min(other.length_max)
+    }
+
+    /// Whether a request can be one of both: also one of several blocks that touches the places and has the classes of
+    /// both.
     pub fn meets(&self, other: &Meant) -> bool {
         self.ops.iter().any(|op| other.ops.has(op))
-            && self.area.meets(other.area)
-            && self.length_min.max(other.length_min) <= self.length_max.min(other.length_max)
+            && self.can_touch(other)
+            && !self.is_longer_or_shorter(other)
             && (self.queue.is_none() || other.queue.is_none() || self.queue == other.queue)
-            && self.class.zip(other.class).is_none_or(|(one, other)| one.meets(other))
+    }
+
+    /// Whether one block can be of both.
+    pub fn has_block_of(&self, other: &Meant) -> bool {
+        self.area.meets(other.area) && self.class.zip(other.class).is_none_or(|(one, other)| one.meets(other))
+    }
+
+    /// Whether a request can touch both places. Those that the guest binds are taken for apart from each other and from
+    /// what is written.
+    fn can_touch(&self, other: &Meant) -> bool {
+        match (self.area, other.area) {
+            (Area::Range(_), Area::Range(_)) => !self.is_apart(other),
+            (one, other) => one.meets(other),
+        }
+    }
+
+    /// Whether no request is long enough to touch both places; of what the guest binds nobody knows.
+    pub fn is_apart(&self, other: &Meant) -> bool {
+        let (Area::Range(one), Area::Range(another)) = (self.area, other.area) else { return false };
+        let (first, last) = if one.offset <= another.offset { (one, another) } else { (another, one) };
+        let between = (last.offset / SECTOR).saturating_sub(first.end().saturating_sub(1) / SECTOR);
+        let least = between.saturating_add(1).saturating_mul(SECTOR);
+        !one.overlaps(another) && least > self.length_max.min(other.length_max)
     }
 }
 

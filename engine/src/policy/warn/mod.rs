@@ -3,8 +3,10 @@
 mod behind;
 mod bounds;
 mod circle;
+mod disk;
 mod known;
 mod meant;
+mod most;
 mod never;
 mod ring;
 mod script;
@@ -25,7 +27,7 @@ use super::tree::{Node, Value};
 use super::{Close, Filter, Hold, Policy, Rule, Turn, Wait};
 use crate::diagnostic::{Diagnostic, Spot};
 use crate::event::{Event, Expr, Gate, Life, PointIndex, StateIndex};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use meant::Meant;
 pub use script::warn_of_script;
@@ -33,14 +35,26 @@ pub use script::warn_of_script;
 /// Adds every warning about what was read without mistakes; `circles` are told already.
 pub fn warn(policy: &Policy, parts: &Parts<'_>, sound: &Sound, circles: &[Circle], list: &mut Mistakes) {
     let notes = || policy.rules.iter().map(|rule| &rule.notes);
-    let emitted = notes().flat_map(|notes| &notes.emit).map(String::as_str).collect();
     let turned_on = notes().flat_map(|notes| &notes.set).copied().collect();
     let well = |list: &[Read]| {
         list.iter().filter(|read| **read != Read::Not).map(|read| *read == Read::Well).collect()
     };
     let (holds_well, rules_well) = (well(&sound.holds), well(&sound.rules));
-    let told = BTreeSet::new();
-    let mut look = Look { policy, parts, sound, holds_well, rules_well, emitted, turned_on, told, list };
+    let (told, idle) = Default::default();
+    let (emitted, held_most) = (most::emitted(policy), most::held(policy));
+    let mut look = Look {
+        policy,
+        parts,
+        sound,
+        holds_well,
+        rules_well,
+        emitted,
+        turned_on,
+        held_most,
+        told,
+        idle,
+        list,
+    };
     look.never();
     look.contradictions(circles);
     look.taken();
@@ -61,12 +75,16 @@ struct Look<'l> {
     holds_well: Vec<bool>,
     /// The same of rules; one for a point also needs that point.
     rules_well: Vec<bool>,
-    /// Events that a rule makes happen.
-    emitted: BTreeSet<&'l str>,
+    /// Events that a rule makes happen, and how often at most, if that is known.
+    emitted: BTreeMap<&'l str, Option<u64>>,
     /// States that a rule turns on.
     turned_on: BTreeSet<StateIndex>,
+    /// Most requests that holds and rules make stand at once, if that is known.
+    held_most: Option<u64>,
     /// What is told of as never being what it asks for.
     told: BTreeSet<Waiter>,
+    /// Rules that are told of as never deciding.
+    idle: BTreeSet<usize>,
     list: &'l mut Mistakes,
 }
 
@@ -94,6 +112,12 @@ impl<'l> Look<'l> {
     fn rules(&self) -> impl Iterator<Item = (&'l Rule, &'l Node)> + use<'_, 'l> {
         let rules = self.policy.rules.iter().zip(self.parts.rules.iter().map(|(node, _)| *node));
         rules.enumerate().filter(|(index, _)| self.is_well(*index)).map(|(_, rule)| rule)
+    }
+
+    /// A rule's place among the rules.
+    fn index_of(&self, rule: &Rule) -> usize {
+        let index = self.policy.rules.iter().position(|one| std::ptr::eq(one, rule));
+        index.unwrap_or(self.policy.rules.len())
     }
 
     /// Holds and their tables.
@@ -168,17 +192,25 @@ fn at(node: &Node, key: &str) -> Spot {
 
 /// Where in an expression, or a table of them, a name stands.
 fn find(node: &Node, name: &str) -> Option<Spot> {
+    find_with(node, name, &|_| true)
+}
+
+/// The same of a name after which stands something.
+fn find_with(node: &Node, name: &str, is: &impl Fn(&str) -> bool) -> Option<Spot> {
     match &node.value {
         Value::String(text) => {
             let rest = text.trim_start().strip_prefix(name)?;
             let ends = !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-            ends.then(|| node.at.clone())
+            (ends && is(rest)).then(|| node.at.clone())
         }
-        Value::Array(items) => items.iter().find_map(|item| find(item, name)),
+        Value::Array(items) => items.iter().find_map(|item| find_with(item, name, is)),
         Value::Table(entries) => {
             let words =
                 |key: &str| ["name", "gate", "point", "place", "op", "set", "clear", "emit"].contains(&key);
-            entries.iter().filter(|entry| !words(&entry.name)).find_map(|entry| find(&entry.node, name))
+            entries
+                .iter()
+                .filter(|entry| !words(&entry.name))
+                .find_map(|entry| find_with(&entry.node, name, is))
         }
         _ => None,
     }

@@ -1,15 +1,15 @@
 //! What can never match and what can never be.
 
+use super::most::times;
 use super::{Look, at, find};
-use crate::class::{Class, ClassSet};
 use crate::diagnostic::Spot;
 use crate::event::{Event, Expr};
 use crate::policy::read::Read;
 use crate::policy::tree::Node;
-use crate::policy::{Filter, Probe, Where};
+use crate::policy::{Filter, Point, Probe, Where};
 use crate::request::{ByteRange, Op, SECTOR};
 
-const NEVER: &str = "this never matches";
+pub(super) const NEVER: &str = "this never matches";
 
 impl Look<'_> {
     pub(super) fn never(&mut self) {
@@ -69,34 +69,6 @@ impl Look<'_> {
         }
     }
 
-    /// What the case's own disk does not have.
-    fn of_case(&mut self, what: &str, filter: &Filter, node: &Node) {
-        let Some(case) = self.policy.case.as_ref().filter(|_| self.sound.is_case) else { return };
-        let (size, filesystem) = (case.image.size_bytes, case.image.filesystem.as_str());
-        if let (Some(queue), Some(queues)) = (filter.queue, self.queues())
-            && queue >= queues
-        {
-            let message = format!("{what} is of requests of queue {queue}, which the case does not have");
-            let help = match queues {
-                1 => "its disk has one queue, 0: give [case.device] a `num-queues`".to_owned(),
-                many => format!("its disk has queues 0 to {}: `num-queues` in [case.device]", many - 1),
-            };
-            self.warn(at(node, "queue"), message, NEVER, help);
-        }
-        if filter.length_min > size && filter.length_min <= filter.length_max {
-            let message = format!("{what} is of requests that are longer than the disk");
-            let help = format!("the disk of the case has {size} bytes");
-            self.warn(at(node, "length"), message, NEVER, help);
-        }
-        let is_known = |class: ClassSet| class.meets(ClassSet::of(&[Class::Unknown]));
-        if filesystem != "ext4" && filter.class.is_some_and(|class| !is_known(class)) {
-            let message = format!("{what} is of classes that no block of {filesystem} has");
-            let help =
-                format!("classes are learned of ext2, ext3 and ext4: of {filesystem}, all is `unknown`");
-            self.warn(at(node, "class"), message, NEVER, help);
-        }
-    }
-
     fn data(&mut self, what: &str, filter: &Filter, node: &Node) {
         if filter.class.is_some() && !filter.ops.iter().any(Op::has_range) {
             let message = format!("{what} is of requests that touch no block");
@@ -124,11 +96,7 @@ impl Look<'_> {
     fn turn(&mut self, what: &str, filter: &Filter, node: &Node) {
         let Some(point) = filter.point else { return };
         let point = &self.policy.points[point.get()];
-        let meant = self.meant(filter);
-        if meant.ops.iter().next().is_none() && node.get("op").is_some() {
-            let help = format!("leave `op` out: point `{}` says it", point.name);
-            self.warn(at(node, "op"), format!("{what}: its point is another operation"), NEVER, help);
-        }
+        self.other_than(what, filter, point, node);
         if point.filter.turn.count.is_some_and(|most| filter.turn.from > most) {
             let key = if node.get("nth").is_some() { "nth" } else { "from" };
             let from = filter.turn.from;
@@ -139,12 +107,30 @@ impl Look<'_> {
         }
     }
 
+    /// Tells of what a rule asks for that its point is not.
+    fn other_than(&mut self, what: &str, filter: &Filter, point: &Point, node: &Node) {
+        let (own, of) = (self.meant(&Filter { point: None, ..filter.clone() }), self.meant(&point.filter));
+        let other_queue = own.queue.zip(of.queue).is_some_and(|(own, of)| own != of);
+        let others = [
+            ("op", "is another operation", !filter.ops.iter().any(|op| point.filter.ops.has(op))),
+            ("length", "has another length", own.is_longer_or_shorter(&of)),
+            ("queue", "is of another queue", other_queue),
+            ("place", "is at another place", own.is_apart(&of)),
+        ];
+        for (key, why, _) in others.into_iter().filter(|(key, _, is)| *is && node.get(key).is_some()) {
+            let at = at(node, key);
+            if !self.is_told(&at) {
+                let help = format!("leave `{key}` out: point `{}` says it", point.name);
+                self.warn(at, format!("{what}: its point {why}"), NEVER, help);
+            }
+        }
+    }
+
     /// Tells of each event and state in an expression that can never be.
     fn events(&mut self) {
         for (expr, node) in self.expressions() {
-            for leaf in expr.leaves() {
-                self.leaf(leaf, node);
-            }
+            expr.leaves().into_iter().for_each(|leaf| self.leaf(leaf, node));
+            wanted(expr).into_iter().for_each(|leaf| self.too_much(leaf, node));
         }
     }
 
@@ -162,14 +148,6 @@ impl Look<'_> {
                     help,
                 );
             }
-            Expr::Event(event @ Event::Point(point, _), least) if self.is_point(*point) => {
-                let point = &self.policy.points[point.get()];
-                let Some(most) = point.filter.turn.count.filter(|most| least > most) else { return };
-                let event = self.policy.event_name(event);
-                let message = format!("`{event}` happens {}", times(most));
-                let help = format!("give point `{}` a larger `count`", point.name);
-                self.warn(spot(&event), message, "never is", help);
-            }
             Expr::State(state)
                 if !self.can_happen(leaf)
                     && self.sound.states[state.get()] == Read::Well
@@ -183,19 +161,21 @@ impl Look<'_> {
         }
     }
 
-    /// Whether an event can happen or a state be on, as far as points and rules tell.
+    /// Whether an event can happen or a state be on, as far as rules tell.
     fn can_happen(&self, leaf: &Expr) -> bool {
         match leaf {
-            Expr::Event(Event::Point(point, _), times) => {
-                self.policy.points[point.get()].filter.turn.count.is_none_or(|most| *times <= most)
-            }
-            Expr::Event(Event::Policy(name), _) => self.emitted.contains(name.as_str()),
+            Expr::Event(Event::Policy(name), _) => self.emitted.contains_key(name.as_str()),
             Expr::State(state) => self.policy.states[state.get()].on || self.turned_on.contains(state),
             _ => true,
         }
     }
 }
 
-fn times(most: u64) -> String {
-    if most == 1 { "only once".to_owned() } else { format!("{most} times at most") }
+/// The leaves that have to be so, of which the others are no part: of `== 3` that it is 3 or more.
+fn wanted(expr: &Expr) -> Vec<&Expr> {
+    match expr {
+        Expr::Any(parts) | Expr::All(parts) => parts.iter().flat_map(wanted).collect(),
+        Expr::Not(_) => Vec::new(),
+        leaf => vec![leaf],
+    }
 }

@@ -1,6 +1,7 @@
 //! What may hold every slot of a ring, so that what it waits for cannot come.
 
 use super::meant::Meant;
+use super::waits::pauses;
 use super::{Look, at, can_be, until};
 use crate::event::{Event, Expr, Gate, Life, PointIndex};
 use crate::policy::tree::Node;
@@ -59,21 +60,17 @@ impl<'l> Look<'l> {
             }
         });
         let rules = self.rules().filter_map(|(rule, node)| {
-            let pause = match rule.verdict.as_ref()?.wait.as_ref()? {
-                Wait::Pause(pause) => Some(pause.scope),
-                _ => None,
-            };
+            let pause = pauses(rule);
             let held = if pause.is_some() { &Filter::ANY } else { &rule.filter };
             let until = until(rule).filter(|_| pause.is_none_or(|scope| self.fills_ring(scope)))?;
             let meant = self.meant(held);
-            let index = self.policy.rules.iter().position(|one| std::ptr::eq(one, rule));
             Some(Holder {
                 what: format!("rule `{}`", rule.name),
                 until,
                 node,
                 gate: if pause.is_some() { Gate::Submit } else { rule.gate },
                 point: held.point,
-                rule: index.filter(|_| pause.is_none()),
+                rule: pause.is_none().then(|| self.index_of(rule)),
                 most: meant.most,
                 meant,
             })
@@ -204,7 +201,7 @@ impl<'l> Look<'l> {
             Expr::State(state) => {
                 self.policy.states[state.get()].on || by_rule(1, &|rule| rule.notes.set.contains(state))
             }
-            Expr::Gauge(_, least) => *least <= self.queue_size(),
+            Expr::Gauge(_, least) => *least <= self.slots().unwrap_or(self.queue_size()),
             _ => true,
         }
     }
@@ -233,7 +230,12 @@ impl<'l> Look<'l> {
         self.parts.case.is_none() && self.sound.is_whole || self.sound.is_case && self.parts.case.is_some()
     }
 
-    fn queue_size(&self) -> u64 {
+    /// How many requests can be under way at once, if that is known: the slots of all rings of a case.
+    pub(super) fn slots(&self) -> Option<u64> {
+        self.queues().map(|queues| self.queue_size() * u64::from(queues))
+    }
+
+    pub(super) fn queue_size(&self) -> u64 {
         let device = self.policy.case.as_ref().map(|case| case.device);
         device.and_then(|device| device.queue_size).map_or(QUEUE_SIZE_DEFAULT, u64::from)
     }

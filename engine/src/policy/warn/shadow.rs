@@ -90,6 +90,7 @@ impl Look<'_> {
     }
 
     fn shadow(&mut self, index: usize, before: &[usize]) {
+        self.idle.insert(index);
         let name = |index: &usize| self.policy.rules[*index].name.as_str();
         let left = before.iter().filter_map(|rule| leaves(&self.policy.rules[*rule])).max().unwrap_or(0);
         let (word, label) = match before {

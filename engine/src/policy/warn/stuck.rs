@@ -44,7 +44,10 @@ impl<'l> Look<'l> {
             (Why::Known, _, Fact::Times(_)) => format!("`{name}` has happened {} by then", times(least.0)),
             (Why::Known, _, _) => format!("`{name}` is {} or more then", least.0),
             (_, Why::Known, Fact::Times(_)) if most.0 == 0 => format!("`{name}` has not happened by then"),
-            (_, Why::Known, _) => format!("`{name}` has happened {} at most by then", times(most.0)),
+            (_, Why::Known, Fact::Times(_)) => {
+                format!("`{name}` has happened {} at most by then", times(most.0))
+            }
+            (_, Why::Known, _) => format!("`{name}` is {} at most", most.0),
             (_, _, Fact::Times(_)) if (least.0, most.0) == (1, 0) => {
                 format!("`{name}` would have to have happened and not to have happened at once")
             }
@@ -79,6 +82,7 @@ impl<'l> Look<'l> {
             }
             (Why::Known, ..) if waits => "events do not un-happen: wait for what still comes".to_owned(),
             (Why::Known, ..) => "events do not un-happen: ask for what has not happened".to_owned(),
+            (_, Why::Known, Fact::Gauge(_)) => self.most_help(&conflict.fact),
             (_, Why::Known, _) if waits => {
                 "wait for what comes anyway, or for an event of the guest".to_owned()
             }
@@ -87,7 +91,7 @@ impl<'l> Look<'l> {
         }
     }
 
-    fn fact_name(&self, fact: &Fact) -> String {
+    pub(super) fn fact_name(&self, fact: &Fact) -> String {
         match fact {
             Fact::Times(event) => self.policy.event_name(event),
             Fact::State(state) => self.policy.state_name(*state),

@@ -4,28 +4,24 @@ use super::known::lasting;
 use super::{Look, can_be, comes_after, conjuncts, step, until};
 use crate::event::{Event, Expr, Gate, Life, PointIndex};
 use crate::policy::tree::Node;
-use crate::policy::{Pause, Rule, Scope, Turn, Verdict, Wait};
-use std::collections::BTreeSet;
+use crate::policy::{Filter, Pause, Rule, Scope, Turn, Wait};
 
 /// Most points that are looked at for what comes before one.
 const NEEDS_MAX: usize = 64;
 
 impl Look<'_> {
     pub(super) fn waits(&mut self) {
-        let mut let_through: BTreeSet<(Gate, PointIndex)> = BTreeSet::new();
         let known = self.sound.are_rules();
         for (rule, node) in self.rules().collect::<Vec<_>>() {
             // What could not be read may let the awaited request go first.
+            let is_idle = self.idle.contains(&self.index_of(rule));
             let itself = until(rule)
-                .filter(|_| known && !self.is_told(&super::at(node, "until")))
-                .and_then(|until| self.itself(rule, until, &let_through));
+                .filter(|_| known && !is_idle && !self.is_told(&super::at(node, "until")))
+                .and_then(|until| self.itself(rule, until));
             match itself {
                 Some((point, life)) => self.warn_itself(rule, node, point, life),
                 None if self.stops_what_it_needs(rule) => self.warn_pause(rule, node),
                 None => {}
-            }
-            if let Some(point) = rule.filter.point.filter(|_| is_for_all_of_point(rule)) {
-                let_through.insert((rule.gate, point));
             }
         }
         self.rings();
@@ -67,9 +63,9 @@ impl Look<'_> {
             "rule `{}` may wait for itself: it can hold `{point}` before `{event}`{later}",
             rule.name
         );
-        let help = if is_own && !pauses(rule) {
+        let help = if is_own && pauses(rule).is_none() {
             format!("wait for what comes before `{event}`, or for an event of the guest")
-        } else if pauses(rule) {
+        } else if pauses(rule).is_some() {
             format!(
                 "let the pause end by what still comes, such as `{point}.arrived` or an event of the guest"
             )
@@ -89,18 +85,12 @@ impl Look<'_> {
     }
 
     /// A step that the rule waits for and keeps from being taken.
-    fn itself(
-        &self,
-        rule: &Rule,
-        until: &Expr,
-        let_through: &BTreeSet<(Gate, PointIndex)>,
-    ) -> Option<(PointIndex, Life)> {
+    fn itself(&self, rule: &Rule, until: &Expr) -> Option<(PointIndex, Life)> {
         let steps = until.events().into_iter().flat_map(|event| self.needs(event));
         steps.into_iter().find(|(point, life)| {
             self.is_point(*point)
                 && comes_after(*life, rule.gate)
                 && !can_be(until, &|leaf| !self.is_later_step(leaf, *point, rule.gate))
-                && (pauses(rule) || !let_through.contains(&(rule.gate, *point)))
                 && self.holds_point(rule, *point)
         })
     }
@@ -130,26 +120,62 @@ impl Look<'_> {
 
     /// Whether the rule can hold every request that is this point.
     fn holds_point(&self, rule: &Rule, point: PointIndex) -> bool {
-        if pauses(rule) {
-            return true;
+        if let Some(scope) = pauses(rule) {
+            return scope == Scope::Disk || self.is_same_ring(rule, point);
         }
+        let filter = &self.policy.points[point.get()].filter;
+        let is_each = rule.filter.turn == Turn::EACH && rule.filter.when.is_none();
+        let all = is_each && self.meant(&rule.filter).covers(&self.meant(filter));
+        (is_one(filter) || all) && self.can_take(rule, point) && !self.may_go_by(self.index_of(rule), point)
+    }
+
+    /// Whether what begins the rule's pause is surely of the ring of the point's requests.
+    fn is_same_ring(&self, rule: &Rule, point: PointIndex) -> bool {
+        let other = self.meant(&self.policy.points[point.get()].filter).queue;
+        match (self.meant(&rule.filter).queue, other) {
+            (Some(own), Some(other)) => own == other,
+            _ => rule.filter.point == Some(point) || self.queues() == Some(1),
+        }
+    }
+
+    /// Whether holds of the point, or a rule before this one, may have the say about one of its requests there, or whether
+    /// it may be failed before.
+    fn may_go_by(&self, rule: usize, point: PointIndex) -> bool {
+        let (gate, filter) = (self.policy.rules[rule].gate, &self.policy.points[point.get()].filter);
+        let takes = |(other, covers): &(usize, bool)| {
+            (*covers || !is_one(filter)) && self.can_take(&self.policy.rules[*other], point)
+        };
+        let mut before = self.deciders(filter, Some(point), gate, Some(rule)).filter(takes);
+        let mut earlier = self.deciders(filter, Some(point), Gate::Submit, None).filter(takes);
+        self.is_held(point, gate)
+            || before.next().is_some()
+            || gate == Gate::Complete
+                && !self.is_held(point, Gate::Submit)
+                && earlier.any(|(other, _)| self.fails_always(other))
+    }
+
+    /// Whether a rule can decide about a request that is this point.
+    fn can_take(&self, rule: &Rule, point: PointIndex) -> bool {
         let filter = &self.policy.points[point.get()].filter;
         let (own, points) = (self.meant(&rule.filter), self.meant(filter));
         let is_other = rule.filter.point.is_some_and(|other| other != point);
         let later = |when: &Expr| !can_be(when, &|leaf| !self.is_later_step(leaf, point, rule.gate));
         let earlier =
             conjuncts(rule.filter.when.as_ref()).into_iter().any(|part| is_before(part, point, rule.gate));
-        let one = filter.turn.count == Some(1);
         let same = own.covers(&points) && points.covers(&own);
-        let other_turn = same && one && !can_mean(rule.filter.turn, filter.turn.from);
-        let all = rule.filter.turn == Turn::EACH && rule.filter.when.is_none() && own.covers(&points);
+        let other_turn = same && is_one(filter) && !can_mean(rule.filter.turn, filter.turn.from);
         own.meets(&points)
+            && own.has_block_of(&points)
             && !is_other
             && !rule.filter.when.as_ref().is_some_and(later)
             && !earlier
             && !other_turn
-            && (one || all)
     }
+}
+
+/// Whether it means one request of an attempt.
+fn is_one(filter: &Filter) -> bool {
+    filter.turn.count == Some(1)
 }
 
 /// Whether the n-th of those that match can be one that is meant.
@@ -158,13 +184,12 @@ fn can_mean(turn: Turn, nth: u64) -> bool {
     turn.has(nth) && turn.count.is_none_or(is_early)
 }
 
-/// Whether it makes requests stand wherever they are, also those that are let go before it.
-fn pauses(rule: &Rule) -> bool {
-    matches!(&rule.verdict, Some(Verdict { wait: Some(Wait::Pause(_)), .. }))
-}
-
-fn is_for_all_of_point(rule: &Rule) -> bool {
-    rule.verdict.is_some() && rule.filter.turn == Turn::EACH && rule.filter.when.is_none()
+/// Which requests it makes stand wherever they are, also those that are let go before it, if it does.
+pub(super) fn pauses(rule: &Rule) -> Option<Scope> {
+    match rule.verdict.as_ref()?.wait.as_ref()? {
+        Wait::Pause(pause) => Some(pause.scope),
+        _ => None,
+    }
 }
 
 /// Whether it is true only while the point has not come to the gate.
