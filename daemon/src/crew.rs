@@ -187,13 +187,13 @@ fn work_for_a_while(core: &Core, passage: &mut Passage) -> bool {
 
 /// Sleeps until there may be work.
 fn sleep(core: &Core, post: &Post, lane: usize, passage: &mut Passage) {
+    // First of all: what comes from now on ends the sleep, what came before is seen by these looks.
+    core.drive().notify(lane, true);
     let is_closing = core.is_closing();
     let mut kicked = false;
     for ring in passage.rings().iter().filter(|_| !is_closing) {
         kicked |= ring.wants_kicks();
     }
-    core.drive().notify(lane, true);
-    // What ended before it notified again.
     if !passage.collect() && !kicked && !core.drive().sleep(lane) {
         let mut events = [EpollEvent::default(); 8];
         // Interrupted or not: whoever is awake looks everywhere.

@@ -81,8 +81,9 @@ pub trait Drive<R: Request>: Send + Sync {
         let _ = (lane, wake);
     }
 
-    /// Sleeps, on the thread that serves a lane, until `reap` may have something or its `wake` has become readable once
-    /// more; says whether it did. If not, the thread is to wait for both descriptors by itself.
+    /// Sleeps, on the thread that serves a lane, until `reap` may have something or its `wake` has become readable since
+    /// [`Drive::notify`] was switched on last; says whether it did. If not, the thread is to wait for both descriptors by
+    /// itself. So whoever sleeps switches that on, looks at everything that `wake` may be about, reaps, and sleeps.
     fn sleep(&self, lane: usize) -> bool {
         let _ = lane;
         false

@@ -4,6 +4,10 @@ mod common;
 
 use blkstay_drives::{Ended, Operation};
 use common::{Asked, Disk, content, kinds, sleep};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use std::os::fd::AsRawFd;
+use std::sync::mpsc;
+use std::time::Duration;
 
 const SECTOR: u64 = 512;
 const SECTORS: usize = 600;
@@ -116,6 +120,32 @@ fn lanes_do_not_disturb_each_other() {
             let fill = fills[sector % LANES][sector / LANES];
             assert!(bytes.iter().all(|byte| *byte == fill), "{}: sector {sector}", kind.name);
         }
+    }
+}
+
+/// What wakes a thread is not lost, whenever it comes between the switch and the sleep, and whoever looks meanwhile.
+#[test]
+fn who_is_woken_before_it_sleeps_does_not_sleep() {
+    for kind in kinds(&vec![7; 1 << 20]) {
+        let (disk, name) = (kind.open(), kind.name);
+        let (over, watchdog) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
+            disk.adopt(0, wake.as_raw_fd());
+            for reaps in [0, 1, 2, 0, 1, 2] {
+                disk.notify(0, true);
+                wake.write(1).unwrap();
+                let mut ended = Vec::new();
+                (0..reaps).for_each(|_| disk.reap(0, &mut ended));
+                let _ = disk.sleep(0);
+                disk.notify(0, false);
+                disk.reap(0, &mut ended);
+            }
+            disk.leave(0);
+            over.send(()).unwrap();
+        });
+        watchdog.recv_timeout(Duration::from_secs(30)).unwrap_or_else(|_| panic!("{name}: it sleeps"));
+        thread.join().unwrap();
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Ring<R> {
     wake: Option<RawFd>,
     /// Whether the ring looks out for that.
     is_watching: bool,
+    /// Whether it has said so since the thread was about to sleep.
+    is_woken: bool,
     /// The kernel refuses the ring for good: nothing more goes there.
     is_broken: bool,
 }
@@ -85,15 +87,25 @@ impl<R: Request> Ring<R> {
             in_ring: 0,
             wake,
             is_watching: false,
+            is_woken: false,
             is_broken: false,
         }
     }
 
-    /// Sleeps until there is an answer, or what wakes the thread is readable; says whether the ring can do that.
+    /// The thread is about to sleep: whatever wakes it from now on, and is collected before it does, keeps it awake.
+    pub fn about_to_sleep(&mut self) {
+        self.is_woken = false;
+    }
+
+    /// Sleeps until there is an answer, or what wakes the thread has become readable since it was about to sleep; says
+    /// whether the ring can do that.
     pub fn sleep(&mut self) -> bool {
         if self.is_broken {
             // The kernel answers for what it has.
             return self.at_work() > 0;
+        }
+        if self.is_woken {
+            return true;
         }
         self.watch();
         // Interrupted, refused or not: whoever is awake looks everywhere.
@@ -233,14 +245,15 @@ impl<R: Request> Ring<R> {
         let mut any = false;
         for answer in self.ring.completion() {
             let index = answer.user_data() as u32;
-            if index == WATCH && cqueue::more(answer.flags()) {
+            if index == WATCH {
+                self.is_woken = true;
+                if !cqueue::more(answer.flags()) {
+                    self.is_watching = false;
+                    self.in_ring -= 1;
+                }
                 continue;
             }
             self.in_ring -= 1;
-            if index == WATCH {
-                self.is_watching = false;
-                continue;
-            }
             any = true;
             let Some(slot) = self.slots.get_mut(index as usize) else { continue };
             let Some(result) = slot.answered(raw, answer.result()) else {

@@ -185,7 +185,14 @@ impl<R: Request> Drive<R> for Uring<R> {
     }
 
     fn notify(&self, lane: usize, on: bool) {
-        let mut ring = self.lane(lane).shared();
+        let rings = self.lane(lane);
+        if on
+            && rings.is_own()
+            && let Some(own) = &mut *rings.own()
+        {
+            own.about_to_sleep();
+        }
+        let mut ring = rings.shared();
         self.threads.notify(lane, on);
         ring.notify(on);
     }
