@@ -253,6 +253,15 @@ impl Daemon {
         wait_for(what, || find(&self.records()))
     }
 
+    /// Fails unless every request that arrived ends in exactly one way. What the drive has when a guest goes, it finishes
+    /// afterwards.
+    #[track_caller]
+    pub fn assert_accounted_for(&self) {
+        let all_have_ended = |records: &[Record]| journal::have_all_ended(records).then_some(());
+        self.wait_for_record("every request to end", all_have_ended);
+        journal::assert_accounted_for(&self.records());
+    }
+
     /// The image's bytes.
     pub fn content(&self) -> Vec<u8> {
         std::fs::read(&self.image).expect("the image")

@@ -86,15 +86,24 @@ pub fn assert_stopped(records: &[Record]) {
     assert_eq!(last.map(|last| &records[last]), Some(&Record::Stopped));
 }
 
+fn ends(records: &[Record], request: RequestId) -> usize {
+    let is_end = |record: &&Record| match record {
+        Record::Completed { id, .. } | Record::Abandoned { id, .. } => *id == request,
+        _ => false,
+    };
+    records.iter().filter(is_end).count()
+}
+
+/// Whether every request that arrived has ended.
+pub fn have_all_ended(records: &[Record]) -> bool {
+    arrived(records).into_iter().all(|request| ends(records, request.id) > 0)
+}
+
 /// Fails unless every request that arrived ended in exactly one way.
 #[track_caller]
 pub fn assert_accounted_for(records: &[Record]) {
     for request in arrived(records) {
-        let ends = records.iter().filter(|record| match record {
-            Record::Completed { id, .. } | Record::Abandoned { id, .. } => *id == request.id,
-            _ => false,
-        });
-        assert_eq!(ends.count(), 1, "{} ended otherwise than once: {records:#?}", request.id);
+        assert_eq!(ends(records, request.id), 1, "{} ended otherwise than once: {records:#?}", request.id);
     }
 }
 

@@ -136,7 +136,7 @@ fn a_stopped_ring_can_be_started_again_from_scratch() {
     }
     client.write(0, &[9; 512]);
     assert_eq!(client.read(0, 512), [9; 512]);
-    journal::assert_accounted_for(&daemon.records());
+    daemon.assert_accounted_for();
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn a_guest_that_goes_in_the_middle_of_work_leaves_nothing_open() {
             let ends = records.iter().filter(|record| **record == Record::Disconnected).count();
             (ends == usize::from(round)).then_some(())
         });
-        journal::assert_accounted_for(&daemon.records());
+        daemon.assert_accounted_for();
     }
     daemon.assert_serves();
 }

@@ -50,7 +50,7 @@ fn released_by(daemon: &Daemon, cause: Cause) -> usize {
 fn finish(guest: Guest, mut daemon: Daemon) {
     guest.end();
     daemon.end(Signal::SIGTERM);
-    journal::assert_accounted_for(&daemon.records());
+    daemon.assert_accounted_for();
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_qemu_that_dies_leaves_what_is_held_abandoned() {
         .wait_for_record("the guest's end", |records| records.contains(&Record::Disconnected).then_some(()));
     let given_up = journal::abandoned(&daemon.records());
     assert!(given_up.iter().all(|(_, _, why)| *why == Abandon::Disconnect) && given_up.len() == 1);
-    journal::assert_accounted_for(&daemon.records());
+    daemon.assert_accounted_for();
     daemon.assert_serves();
 }
 

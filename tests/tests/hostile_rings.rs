@@ -189,7 +189,7 @@ fn more_in_flight_than_descriptors_stops_the_ring() {
     assert!(!client.is_done(&held), "a stopped ring is left alone");
     drop(client);
     daemon.assert_serves();
-    journal::assert_accounted_for(&daemon.records());
+    daemon.assert_accounted_for();
 }
 
 /// Does something in the end, also when the test fails.
@@ -257,7 +257,7 @@ fn memory_may_go_away_under_a_ring_and_a_held_request() {
     control.tell(Command::Ping);
     drop(client);
     daemon.assert_serves();
-    journal::assert_accounted_for(&daemon.records());
+    daemon.assert_accounted_for();
 }
 
 #[test]

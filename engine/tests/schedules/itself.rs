@@ -1,16 +1,10 @@
-//! What `blkstay check` says may hold what it waits for, does so in some order of requests; and what does in none is not
-//! doubted.
+//! Policies in which what looks as if it waited for itself goes on, and that `blkstay check` does not doubt.
 
 use crate::policies::WATCHDOG_NS;
 use crate::steps::Step;
 use crate::world::World;
 use blkstay_engine::journal::{Cause, Record};
 use blkstay_engine::policy::{Policy, Settings};
-use proptest::prelude::*;
-
-/// Operations, by their place in a step, and blocks.
-const OPS: [(&str, usize); 2] = [("read", 0), ("write", 1)];
-const BLOCKS: [u64; 2] = [0, 8];
 
 /// The rule and the point of each such warning.
 fn doubts(text: &str) -> Vec<(String, String)> {
@@ -24,103 +18,8 @@ fn doubts(text: &str) -> Vec<(String, String)> {
     checked.warnings.list.iter().filter_map(|warning| doubt(&warning.message)).collect()
 }
 
-/// Every request there can be, as a step.
-fn requests() -> Vec<Step> {
-    let arrive = |op, block, queue| Step::Arrive { op, block, length: 2, queue, class: 0, probes: 0 };
-    let on_queue = |(_, op), block| (0..2).map(move |queue| arrive(op, block, queue));
-    OPS.iter().flat_map(|op| BLOCKS.iter().flat_map(move |block| on_queue(*op, *block))).collect()
-}
-
 fn finish(pick: usize) -> Step {
     Step::Finish { pick, fails: false, probes: 0 }
-}
-
-/// Every schedule of up to three requests, of which the drive finishes each at once or the later ones first; in the end also
-/// what waits for `guest.x`.
-fn schedules() -> Vec<Vec<Step>> {
-    let mut all: Vec<Vec<Step>> = vec![Vec::new()];
-    let mut longest = all.clone();
-    for _ in 0..3 {
-        let longer = longest
-            .iter()
-            .flat_map(|before| requests().into_iter().map(move |next| [before.as_slice(), &[next]].concat()));
-        longest = longer.collect();
-        all.extend(longest.clone());
-    }
-    let end = [Step::Emit { guest: true, event: 0 }, finish(0), finish(0), finish(0)];
-    let at_once = |step: &Step| [step.clone(), finish(0)];
-    let both = all.iter().flat_map(|steps| {
-        let each: Vec<Step> = steps.iter().flat_map(at_once).collect();
-        [each, [steps.as_slice(), &[finish(2), finish(1), finish(0)]].concat()]
-    });
-    both.map(|steps| [steps.as_slice(), end.as_slice()].concat()).collect()
-}
-
-/// Whether a rule holds a request of a point in some schedule.
-fn can_hold(text: &str, rule: &str, of: &str) -> bool {
-    let is_held = |record: &Record| match record {
-        Record::Held { point, rule: Some(by), .. } => point == of && by == rule,
-        _ => false,
-    };
-    schedules()
-        .iter()
-        .any(|steps| World::after(text, false, steps).journal().iter().any(|line| is_held(&line.record)))
-}
-
-/// The keys of a rule or a point, by these numbers.
-fn keys(numbers: &[usize]) -> Vec<String> {
-    let one = |at: usize, words: &[&str]| words[numbers[at] % words.len()].to_owned();
-    let keys = [
-        one(0, &["op = \"write\"", "op = \"read\"", ""]),
-        one(1, &["place = { offset = 0, length = 4096 }", "place = { block = 8, blocks = 1 }", "", ""]),
-        one(2, &["queue = 0", "queue = 1", "", ""]),
-    ];
-    keys.into_iter().filter(|key| !key.is_empty()).collect()
-}
-
-/// A point, perhaps held, and rules of which the last waits for it.
-fn write(point: &[usize], hold: usize, rules: &[Vec<usize>]) -> String {
-    let mut text = format!("watchdog = \"{WATCHDOG_NS}ns\"\n");
-    text += &format!("event = {{ x = \"guest\" }}\n[point]\nF = {{ {} }}\n", keys(point).join(", "));
-    text += match hold % 4 {
-        0 => "[[hold]]\ngate = \"F.complete\"\nuntil = \"guest.x\"\n",
-        1 => "[[hold]]\ngate = \"F.submit\"\nuntil = \"guest.x\"\n",
-        _ => "",
-    };
-    for (index, numbers) in rules.iter().enumerate() {
-        let gate = ["complete", "submit"][numbers[3] % 2];
-        let is_last = index + 1 == rules.len();
-        let does = match numbers[4] % 6 {
-            0 | 1 if is_last => "until = \"F.completed\"",
-            2 | 3 if is_last => "pause = \"ring\"\nuntil = \"F.completed\"",
-            _ if is_last => "pause = \"disk\"\nuntil = \"F.completed\"",
-            // Nothing that takes time: the schedules let none pass.
-            0..=2 => "pass = true",
-            3 if gate == "submit" => "fail = \"io-error\"",
-            _ => "until = \"guest.x\"",
-        };
-        let turn = ["", "", "count = 1", "nth = 1", "point = \"F\""][numbers[5] % 5];
-        text += &format!("[[rule]]\ngate = \"{gate}\"\n{}\n{turn}\n{does}\n", keys(numbers).join("\n"));
-    }
-    text
-}
-
-fn policies() -> impl Strategy<Value = String> {
-    let numbers = || prop::collection::vec(0..60_usize, 6);
-    (numbers(), 0..60_usize, prop::collection::vec(numbers(), 1..3))
-        .prop_map(|(point, hold, rules)| write(&point, hold, &rules))
-        .prop_filter("has a mistake", |text| Policy::parse("test", text).is_ok())
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn what_may_wait_for_itself_can(text in policies()) {
-        for (rule, point) in doubts(&text) {
-            prop_assert!(can_hold(&text, &rule, &point), "rule {rule} never holds {point}:\n{text}");
-        }
-    }
 }
 
 /// A policy that is not doubted, and in which what is held goes on by itself when the point of the schedule has come.
@@ -177,4 +76,25 @@ fn what_another_rule_lets_go_or_holds_of_the_point_itself_does_not_wait_for_itse
     assert_goes_on(&behind(pass), &schedule);
     schedule.push(Step::Emit { guest: true, event: 0 });
     assert_goes_on(&behind("[[hold]]\ngate = \"F.complete\"\nuntil = \"guest.x\""), &schedule);
+}
+
+#[test]
+fn an_earlier_rule_for_all_that_both_are_for_lets_the_point_go() {
+    let partly = |point: &str, first: &str, late: &str| {
+        format!(
+            "[point]\nF = {{ {point} }}\n[[rule]]\ngate = \"complete\"\n{first}\npass = true\n\
+             [[rule]]\ngate = \"complete\"\n{late}\nuntil = \"F.completed\"\n"
+        )
+    };
+    let (at_8, read) = ("place = { block = 8, blocks = 1 }", "op = \"read\"");
+    let schedule = steps(&[(0, 8, 1), (0, 8, 0)]);
+    let policies = [
+        partly(at_8, &format!("{read}\nqueue = 0\npoint = \"F\""), &format!("{read}\nqueue = 0")),
+        partly("queue = 0", &format!("{at_8}\nqueue = 0"), &format!("{read}\n{at_8}")),
+        partly(&format!("{read}, queue = 0"), &format!("{at_8}\npoint = \"F\""), at_8),
+    ];
+    for policy in policies {
+        assert_eq!(doubts(&policy), [], "{policy}");
+        World::after(&policy, false, &schedule);
+    }
 }

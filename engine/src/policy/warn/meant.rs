@@ -55,7 +55,8 @@ impl Meant {
         }
     }
 
-    fn and(self, point: Meant) -> Meant {
+    /// What is one of these and of `point`'s, and perhaps a little more.
+    pub fn and(self, point: Meant) -> Meant {
         let both: Vec<_> = self.ops.iter().filter(|op| point.ops.has(*op)).collect();
         Meant {
             ops: OpSet::of(&both),

@@ -1,6 +1,7 @@
 //! Rules that may wait for a request that they hold themselves.
 
 use super::known::lasting;
+use super::meant::Meant;
 use super::{Look, can_be, comes_after, conjuncts, step, until};
 use crate::event::{Event, Expr, Gate, Life, PointIndex};
 use crate::policy::tree::Node;
@@ -142,8 +143,12 @@ impl Look<'_> {
     /// it may be failed before.
     fn may_go_by(&self, rule: usize, point: PointIndex) -> bool {
         let (gate, filter) = (self.policy.rules[rule].gate, &self.policy.points[point.get()].filter);
+        let both = self.meant(&self.policy.rules[rule].filter).and(self.meant(filter));
+        let both = Meant { point: Some(point), ..both };
         let takes = |(other, covers): &(usize, bool)| {
-            (*covers || !is_one(filter)) && self.can_take(&self.policy.rules[*other], point)
+            let other = &self.policy.rules[*other];
+            let covers = *covers || self.meant(&other.filter).covers(&both);
+            (covers || !is_one(filter)) && self.can_take(other, point)
         };
         let mut before = self.deciders(filter, Some(point), gate, Some(rule)).filter(takes);
         let mut earlier = self.deciders(filter, Some(point), Gate::Submit, None).filter(takes);
