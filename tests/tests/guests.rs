@@ -87,6 +87,31 @@ fn a_journal_commit_opens_the_same_window() {
     assert_settles(&policy("ext4-dio-commit"));
 }
 
+/// Which QEMU is found first is what a process is told; the other tests want the real one.
+#[test]
+fn a_qemu_that_aborts_is_started_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (program, mark) = (directory.path().join("qemu-system-x86_64"), directory.path().join("aborted"));
+    let script = format!(
+        "#!/bin/sh\nPATH=\"${{PATH#*:}}\"\ncase \"$*\" in *vhost-user-blk*) [ -e {0} ] || {{ : >{0}; kill -ABRT $$; }};; esac\n\
+         exec qemu-system-x86_64 \"$@\"\n",
+        mark.display()
+    );
+    std::fs::write(&program, script).expect("a program");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&program, mode).expect("a program that can be run");
+    let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").expect("PATH"));
+    let case = race();
+    let arguments = ["run", case.to_str().expect("a path"), "--kernel", AFFECTED, "--times", "1", "--json"];
+    let output =
+        Command::new(blkstay_tests::binary::path("blkstay")).args(arguments).env("PATH", path).output();
+    let output = output.expect("blkstay runs");
+    let document: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
+    assert!(mark.exists(), "QEMU was never started: {document:#}");
+    assert_eq!(document["kernels"][0]["verdict"], "open", "{document:#}");
+}
+
 /// A case on the affected kernel, every forced attempt of which shows the same.
 fn assert_all(case: &Path, more: &[&str], verdict: &str) -> Value {
     let mut arguments = vec![case.to_str().expect("a path"), "--kernel", AFFECTED, "--times", "3", "--json"];

@@ -83,7 +83,7 @@ impl Guest {
         lab.progress.say(&format!("booting {} ({accel})", kernel.title()));
         let mut command = process::tied(&program);
         command.args(arguments);
-        let qemu = qemu::boot(command, &kernel.image, directory, directory)?;
+        let qemu = qemu::boot(&mut command, &kernel.image, directory, directory)?;
         Ok(Guest { accel, served, qemu, directory: directory.to_owned(), _sockets: sockets_at })
     }
 

@@ -86,7 +86,10 @@ pub async fn run(mut guest: Guest, case: &Case, times: Times, progress: &Progres
 
 /// Waits until the guest is ready for attempts, and hears what kernel it runs.
 async fn boot(guest: &mut Guest, experiment: &mut Experiment) -> Result<()> {
-    let ready = guest.reach("guest.ready", BOOT_LIMIT).await?;
+    let mut ready = guest.reach("guest.ready", BOOT_LIMIT).await?;
+    while ready.is_none() && guest.boot_again()? {
+        ready = guest.reach("guest.ready", BOOT_LIMIT).await?;
+    }
     let report = guest.client.status().await.context("the daemon is gone")?;
     experiment.setup = report.reports.clone();
     if let Some(problem) = report.reports.get("problem") {

@@ -10,20 +10,29 @@ use super::subject::Subject;
 use super::traffic::{self, Traffic};
 use super::{disk, initramfs, process, qemu};
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 
 /// How long QEMU and the daemon may take to end.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often QEMU is started again for one guest.
+const ABORTS_MAX: u32 = 3;
 
 /// A guest that has been started. Dropping it ends it.
 pub struct Guest {
     /// The lab's connection to the daemon.
     pub client: Client,
+    /// What started QEMU, and can again.
+    command: Command,
     qemu: Child,
+    /// How often QEMU has aborted.
+    aborts: u32,
     daemon: Daemon,
     accel: Accel,
     directory: Directory,
@@ -101,14 +110,14 @@ impl Guest {
         let qemu = match &booted {
             Some(booted) => {
                 command.args(qemu::archive(&at("case"))).args(booted.arguments());
-                qemu::boot(command, booted.image(), booted.directory(), directory.path())?
+                qemu::boot(&mut command, booted.image(), booted.directory(), directory.path())?
             }
             None => {
                 let image = qemu::image(kernel, accel, lab).await?;
-                qemu::boot(command, &image, directory.path(), directory.path())?
+                qemu::boot(&mut command, &image, directory.path(), directory.path())?
             }
         };
-        Ok(Guest { client, qemu, daemon, accel, directory, _sockets: sockets_at, booted })
+        Ok(Guest { client, command, qemu, aborts: 0, daemon, accel, directory, _sockets: sockets_at, booted })
     }
 
     /// How it runs.
@@ -131,6 +140,22 @@ impl Guest {
             _ = self.qemu.wait() => Ok(None),
             () = tokio::time::sleep(limit) => Ok(None),
         }
+    }
+
+    /// Starts QEMU once more if it has aborted, which is a fault of QEMU's own and not the guest's; says whether it has. One
+    /// that emulates several processors does so now and then while a guest sets up its devices (`iotlb_to_section`).
+    ///
+    /// # Errors
+    /// QEMU cannot be started.
+    pub fn boot_again(&mut self) -> Result<bool> {
+        let ended = self.qemu.try_wait().context("nobody knows what became of QEMU")?;
+        let has_aborted = ended.is_some_and(|status| status.signal() == Some(Signal::SIGABRT as i32));
+        if !has_aborted || self.aborts >= ABORTS_MAX {
+            return Ok(false);
+        }
+        self.aborts += 1;
+        self.qemu = self.command.spawn().context("cannot start QEMU again")?;
+        Ok(true)
     }
 
     /// The last lines of what guest, QEMU and daemon said, for messages about guests that were lost.

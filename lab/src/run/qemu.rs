@@ -113,7 +113,7 @@ pub fn archive(path: &Path) -> Vec<OsString> {
 ///
 /// # Errors
 /// QEMU cannot be started.
-pub fn boot(mut command: Command, image: &Path, boots: &Path, directory: &Path) -> Result<Child> {
+pub fn boot(command: &mut Command, image: &Path, boots: &Path, directory: &Path) -> Result<Child> {
     let mut console = OsString::from("file:");
     console.push(directory.join("console.log"));
     let errors = std::fs::File::create(directory.join("qemu.log"));
