@@ -1,11 +1,12 @@
 //! However it ends, every request is accounted for.
 
+use blkstay_engine::control::{Answer, Command};
 use blkstay_engine::journal::{Abandon, Cause, Piece, Record, Stage, Trouble, What};
 use blkstay_engine::request::{Op, RequestId};
 use blkstay_tests::client::{Client, Setup};
 use blkstay_tests::daemon::{Daemon, Recipe};
-use blkstay_tests::journal;
 use blkstay_tests::request::{OK, Pending, Request};
+use blkstay_tests::{journal, wait_for};
 use nix::sys::signal::Signal;
 
 /// Holds the first write at submit and the first read at complete.
@@ -203,11 +204,11 @@ fn a_guest_that_goes_in_the_middle_of_work_leaves_nothing_open() {
             client.start(&Request::write(sector, &[round; 4096]));
         }
         drop(client);
-        daemon.wait_for_record("the guest's end", |records| {
-            let ends = records.iter().filter(|record| **record == Record::Disconnected).count();
-            (ends == usize::from(round)).then_some(())
+        wait_for("the guest to be gone with all it had", || match daemon.control().call(Command::Stats) {
+            Answer::Stats(stats) => (!stats.connected).then_some(()),
+            other => panic!("{other:?}"),
         });
-        daemon.assert_accounted_for();
+        journal::assert_accounted_for(&daemon.records());
     }
     daemon.assert_serves();
 }
