@@ -5,6 +5,7 @@ use crate::control::Control;
 use crate::random::Random;
 use crate::request::Request;
 use crate::{binary, fed_back, journal, wait_for};
+use blkstay_engine::control::{Answer, Command as Call};
 use blkstay_engine::journal::{Line, Record};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -260,6 +261,15 @@ impl Daemon {
         let all_have_ended = |records: &[Record]| journal::have_all_ended(records).then_some(());
         self.wait_for_record("every request to end", all_have_ended);
         journal::assert_accounted_for(&self.records());
+    }
+
+    /// Waits until no guest is connected; the last one's requests have ended then.
+    #[track_caller]
+    pub fn wait_until_guest_is_gone(&self) {
+        wait_for("the last guest to be gone", || match self.control().call(Call::Stats) {
+            Answer::Stats(stats) => (!stats.connected).then_some(()),
+            other => panic!("{other:?}"),
+        });
     }
 
     /// The image's bytes.

@@ -29,9 +29,14 @@ pub fn policy(name: &str) -> PathBuf {
 
 /// Starts `blkstay run`.
 pub fn start(arguments: &[&str]) -> Child {
+    command(arguments).spawn().expect("blkstay runs")
+}
+
+/// What starts `blkstay run`.
+pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(binary::path("blkstay"));
     command.arg("run").args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.spawn().expect("blkstay runs")
+    command
 }
 
 /// Waits for its end; what it prints is little enough to stay in the pipes until then.

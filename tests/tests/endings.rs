@@ -1,12 +1,11 @@
 //! However it ends, every request is accounted for.
 
-use blkstay_engine::control::{Answer, Command};
 use blkstay_engine::journal::{Abandon, Cause, Piece, Record, Stage, Trouble, What};
 use blkstay_engine::request::{Op, RequestId};
 use blkstay_tests::client::{Client, Setup};
 use blkstay_tests::daemon::{Daemon, Recipe};
+use blkstay_tests::journal;
 use blkstay_tests::request::{OK, Pending, Request};
-use blkstay_tests::{journal, wait_for};
 use nix::sys::signal::Signal;
 
 /// Holds the first write at submit and the first read at complete.
@@ -204,10 +203,7 @@ fn a_guest_that_goes_in_the_middle_of_work_leaves_nothing_open() {
             client.start(&Request::write(sector, &[round; 4096]));
         }
         drop(client);
-        wait_for("the guest to be gone with all it had", || match daemon.control().call(Command::Stats) {
-            Answer::Stats(stats) => (!stats.connected).then_some(()),
-            other => panic!("{other:?}"),
-        });
+        daemon.wait_until_guest_is_gone();
         journal::assert_accounted_for(&daemon.records());
     }
     daemon.assert_serves();

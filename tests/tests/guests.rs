@@ -1,7 +1,7 @@
 //! Cases in real guests: QEMU, Debian's kernels, ext4. Kernels are fetched once into the cache.
 
 use blkstay_tests::lab::{
-    AFFECTED, FIXED, WATCHDOG, document, files, finish, policy, root, run, said, start,
+    AFFECTED, FIXED, WATCHDOG, command, document, files, finish, policy, root, run, said, start,
 };
 use serde_json::Value;
 use std::io::Read;
@@ -102,10 +102,8 @@ fn a_qemu_that_aborts_is_started_again() {
     std::fs::set_permissions(&program, mode).expect("a program that can be run");
     let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").expect("PATH"));
     let case = race();
-    let arguments = ["run", case.to_str().expect("a path"), "--kernel", AFFECTED, "--times", "1", "--json"];
-    let output =
-        Command::new(blkstay_tests::binary::path("blkstay")).args(arguments).env("PATH", path).output();
-    let output = output.expect("blkstay runs");
+    let arguments = [case.to_str().expect("a path"), "--kernel", AFFECTED, "--times", "1", "--json"];
+    let output = finish(command(&arguments).env("PATH", path).spawn().expect("blkstay runs"));
     let document: Value =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
     assert!(mark.exists(), "QEMU was never started: {document:#}");

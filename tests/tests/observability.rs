@@ -282,7 +282,7 @@ fn the_log_tells_what_happens_as_far_as_it_is_asked() {
         drop(guest);
         daemon.control().tell(Command::load("mine.toml", "seed = 1", true));
         daemon.control().tell(Command::Resize { bytes: 2 << 20 });
-        wait_for("the guest to be gone", || (!stats(&daemon).connected).then_some(()));
+        daemon.wait_until_guest_is_gone();
         let said = || daemon.errors();
         for words in [
             "a guest connected",

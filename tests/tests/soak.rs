@@ -3,13 +3,13 @@
 //!
 //! `BLKSTAY_SOAK_SECONDS` says how long; `make soak` has it last half an hour.
 
-use blkstay_engine::control::{Answer, Command};
+use blkstay_engine::control::Command;
 use blkstay_tests::client::Setup;
 use blkstay_tests::daemon::{Daemon, Recipe};
 use blkstay_tests::load::{Load, Shape};
+use blkstay_tests::number;
 use blkstay_tests::random::Random;
 use blkstay_tests::request::{OK, Request};
-use blkstay_tests::{number, wait_for};
 use nix::sys::signal::Signal;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -54,10 +54,7 @@ fn babble(daemon: &Daemon, random: &mut Random) {
 
 /// Memory of its own in KiB, and open files, when no guest is there.
 fn size(daemon: &Daemon) -> (u64, usize) {
-    wait_for("the last guest to be gone", || match daemon.control().call(Command::Stats) {
-        Answer::Stats(stats) => (!stats.connected).then_some(()),
-        other => panic!("{other:?}"),
-    });
+    daemon.wait_until_guest_is_gone();
     // The connection that asked is closed soon.
     let files = (0..100).map(|_| daemon.open_files()).min().expect("a hundred looks");
     (daemon.status("RssAnon"), files)

@@ -48,6 +48,13 @@ impl<R> Lane<R> {
     }
 }
 
+impl<R: Request> Lane<R> {
+    /// Does something with the ring of its own that this thread may have.
+    fn with_own<T>(&self, act: impl FnOnce(&mut Ring<R>) -> T) -> Option<T> {
+        if self.is_own() { self.own().as_mut().map(act) } else { None }
+    }
+}
+
 fn mark() -> usize {
     MARK.with(|mark| std::ptr::from_ref(mark).addr())
 }
@@ -139,11 +146,7 @@ impl<R: Request> Drive<R> for Uring<R> {
 
     fn reap(&self, lane: usize, ended: &mut Vec<Ended<R>>) {
         let rings = self.lane(lane);
-        if rings.is_own()
-            && let Some(own) = &mut *rings.own()
-        {
-            self.advance(lane, own, ended);
-        }
+        rings.with_own(|own| self.advance(lane, own, ended));
         self.advance(lane, &mut rings.shared(), ended);
         self.threads.reap(lane, ended);
     }
@@ -161,8 +164,7 @@ impl<R: Request> Drive<R> for Uring<R> {
     }
 
     fn sleep(&self, lane: usize) -> bool {
-        let rings = self.lane(lane);
-        rings.is_own() && rings.own().as_mut().is_some_and(Ring::sleep)
+        self.lane(lane).with_own(Ring::sleep).unwrap_or(false)
     }
 
     fn leave(&self, lane: usize) {
@@ -186,11 +188,8 @@ impl<R: Request> Drive<R> for Uring<R> {
 
     fn notify(&self, lane: usize, on: bool) {
         let rings = self.lane(lane);
-        if on
-            && rings.is_own()
-            && let Some(own) = &mut *rings.own()
-        {
-            own.about_to_sleep();
+        if on {
+            rings.with_own(Ring::about_to_sleep);
         }
         let mut ring = rings.shared();
         self.threads.notify(lane, on);

@@ -251,9 +251,7 @@ fn asks(policy: &Policy, probe: usize, request: &Request) -> bool {
     let mut filters = filters.chain(policy.rules.iter().map(|rule| &rule.filter));
     filters.any(|filter| {
         filter.probe.is_some_and(|of| usize::from(of) == probe)
-            && filter.ops.has(request.op)
-            && (filter.length_min..=filter.length_max).contains(&request.range.length)
-            && filter.queue.is_none_or(|queue| queue == request.queue)
+            && filter.is_of_kind(request)
             && place(policy, filter).is_none_or(|place| place.overlaps(request.range))
     })
 }

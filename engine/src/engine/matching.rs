@@ -164,9 +164,7 @@ impl Engine {
     /// Whether everything of a filter but the turn is true of a request.
     fn matches(&self, filter: &Filter, subject: Subject<'_>) -> bool {
         let Subject { request, point, flush_follows } = subject;
-        filter.ops.has(request.op)
-            && (filter.length_min..=filter.length_max).contains(&request.range.length)
-            && filter.queue.is_none_or(|queue| queue == request.queue)
+        filter.is_of_kind(request)
             && filter.class.is_none_or(|class| class.meets(request.class))
             && filter.probe.is_none_or(|probe| request.probes.has(probe))
             && filter.point.is_none_or(|wanted| point == Some(wanted))

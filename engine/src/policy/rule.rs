@@ -2,7 +2,7 @@
 
 use crate::class::ClassSet;
 use crate::event::{Expr, Gate, PointIndex, StateIndex};
-use crate::request::{ByteRange, Nanos, OpSet, Status};
+use crate::request::{ByteRange, Nanos, OpSet, Request, Status};
 
 /// Which requests are meant. All parts that are given have to be true.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +47,13 @@ impl Filter {
         when: None,
         turn: Turn::EACH,
     };
+
+    /// Whether operation, length and queue are those of a request.
+    pub fn is_of_kind(&self, request: &Request) -> bool {
+        self.ops.has(request.op)
+            && (self.length_min..=self.length_max).contains(&request.range.length)
+            && self.queue.is_none_or(|queue| queue == request.queue)
+    }
 }
 
 /// A range of the disk, known or to be known.
