@@ -239,6 +239,33 @@ fn a_watchdog_waits_for_a_witness_who_was_told() {
 }
 
 #[test]
+fn what_a_witness_has_seen_waiting_stands_for_an_eighth_of_its_watchdog_more() {
+    let mut bench = Bench::racing(Arm::Forced);
+    bench.arrive(1, Op::Write, VICTIM);
+    bench.done(1);
+    let held = bench.now;
+    bench.guest(Command::Await { until: ExprText::Event("attempt.stalled".to_owned()) });
+    bench.now = held + 500_000;
+    bench.step(Input::Tick);
+    let report = |name: &str| Command::Report { name: name.to_owned(), value: "D".to_owned() };
+    let wakes = |actions: Vec<Action>| {
+        actions.into_iter().find_map(|action| match action {
+            Action::WakeAt(at) => at,
+            _ => None,
+        })
+    };
+    assert_eq!(wakes(bench.call(Source::Guest, report("another"))), None, "the witness says it as `stuck`");
+    let word = wakes(bench.call(Source::Guest, report("stuck")));
+    let deadline = bench.now + 125_000;
+    assert_eq!(word, Some(deadline));
+    bench.now = deadline - 2_000;
+    assert_eq!(completed(&bench.step(Input::Tick)), [0; 0]);
+    assert_eq!(completed(&bench.step(Input::Tick)), [1]);
+    let cause = Cause::Watchdog { limit_ns: deadline - held, unheard: false };
+    assert_eq!(bench.releases(), [("A", Gate::Complete, &cause)]);
+}
+
+#[test]
 fn a_witness_who_says_nothing_is_not_waited_for_for_ever() {
     let mut bench = stalled();
     bench.now += 8_000_000;

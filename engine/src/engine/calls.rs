@@ -1,6 +1,6 @@
 //! What clients of the control socket and guests ask for.
 
-use super::attempt::{Attempt, KEPT_MAX, TEXT_BYTES_MAX, Witness};
+use super::attempt::{Attempt, KEPT_MAX, TEXT_BYTES_MAX, WITNESS_WORD, Witness};
 use super::index::Index;
 use super::pause::Pausing;
 use super::sieve::Meshes;
@@ -92,8 +92,9 @@ impl Engine {
                 if !self.attempt.note_report(name.clone(), value.clone()) {
                     return Err(format!("more than {KEPT_MAX} reports in one attempt"));
                 }
+                let is_word = self.attempt.witness == Witness::Told && name == WITNESS_WORD;
                 self.record(Record::Report { name, value });
-                if self.attempt.witness == Witness::Told {
+                if is_word {
                     self.heard();
                 }
             }

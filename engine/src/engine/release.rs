@@ -12,6 +12,9 @@ use crate::request::{Nanos, RequestId};
 /// How many times its limit a hold may stand while a witness in the guest has yet to report.
 const WITNESS_PATIENCE: u64 = 8;
 
+/// A hold stands for this part of its limit at most after the witness has said where the guest waits.
+const STILL_PART: u64 = 8;
+
 impl Engine {
     /// Every request that stands, in order of arrival.
     pub(super) fn standing(&self) -> impl Iterator<Item = (&Live, &Standing)> {
@@ -250,14 +253,20 @@ impl Engine {
         self.waiters.iter().any(awaits)
     }
 
-    /// The witness has reported: nothing waits for its word any more.
+    /// The witness has reported: nothing waits for its word any more, and what it has seen waiting has only to be seen not to
+    /// go on after all.
     pub(super) fn heard(&mut self) {
         self.attempt.witness = Witness::Heard;
         for id in self.stands.all() {
-            let Some(standing) = self.live.get(&id).and_then(|live| live.standing) else { continue };
-            if standing.next == Next::Watchdog {
-                self.postpone(id, Next::Watchdog, standing.since.saturating_add(standing.limit));
-            }
+            let Some(live) = self.live.get_mut(&id) else { continue };
+            let Some(standing) = live.standing.as_mut().filter(|standing| standing.next == Next::Watchdog)
+            else {
+                continue;
+            };
+            let stood = self.now.saturating_sub(standing.since);
+            standing.limit = standing.limit.min(stood.saturating_add(standing.limit / STILL_PART));
+            let wakes = standing.since.saturating_add(standing.limit);
+            self.stands.postpone(id, standing, Next::Watchdog, wakes);
         }
     }
 

@@ -4,6 +4,7 @@ use crate::cli::Until;
 use crate::failure::Failure;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// How many functions of its stack are told.
 const FRAMES_MAX: usize = 8;
@@ -18,12 +19,15 @@ pub fn describe(pid: u32) -> Result<String, Failure> {
     Ok(std::iter::once(state.to_owned()).chain(functions).collect::<Vec<_>>().join(" "))
 }
 
-/// Watches a process, which may not be there yet, until it sleeps where it is to, or the other has ended. Whatever else can run does
-/// so in between.
+/// How long a watcher leaves the processor alone between two looks: under emulation a look takes a tenth of that, and other
+/// guests want the machine meanwhile.
+const BETWEEN: Duration = Duration::from_millis(2);
+
+/// Watches a process, which may not be there yet, until it sleeps where it is to, or the other has ended.
 pub fn wait(watched: impl Fn() -> Option<u32>, until: &Until) {
     let sleeps = |pid| describe(pid).is_ok_and(|at| at.starts_with(&format!("D {}", until.function)));
     while !watched().is_some_and(sleeps) && is_running(until.process) {
-        std::thread::yield_now();
+        std::thread::sleep(BETWEEN);
     }
 }
 

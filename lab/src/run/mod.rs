@@ -45,7 +45,7 @@ use document::{Cell, Document, LeftOut};
 use guest::Guest;
 use plan::{Planned, Product};
 use schedule::Times;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::process::ExitCode;
 use std::time::Instant;
 use store::Store;
@@ -193,16 +193,31 @@ async fn run_planned(
         .iter()
         .filter_map(|cell| cell.subject.as_ref().ok())
         .for_each(|subject| lab.boots.announce(subject));
-    // Kernel by kernel: what a guest of it has booted is then kept for a short time only.
-    let digest = |cell: &Planned<'_>| cell.subject.as_ref().ok().map(|subject| subject.digest.clone());
-    let turn = |index: usize| {
-        let own = digest(&planned[index]);
-        planned.iter().position(|cell| digest(cell) == own).unwrap_or(index)
-    };
-    let (cells, stored) =
-        pool::run(&keys, jobs, turn, store, async |index| run_cell(&planned[index], lab).await).await;
+    let turns = turns(planned, jobs);
+    let run = async |index: usize| run_cell(&planned[index], lab).await;
+    let (cells, stored) = pool::run(&keys, jobs, |index| turns[index], store, run).await;
     let spec = |(cell, planned): (Cell, &Planned)| Cell { spec: planned.spec.to_owned(), ..cell };
     (cells.into_iter().zip(planned).map(spec).collect(), stored)
+}
+
+/// From so many guests at a time on, they are of two kernels: while one boots for its cells, or its guests wait for a
+/// watchdog, the other's have the processors.
+const JOBS_OF_TWO_KERNELS: usize = 4;
+
+/// When each cell is run: kernel by kernel, for what a guest of it has booted is then kept for a short time only. The lowest
+/// come first.
+fn turns(planned: &[Planned<'_>], jobs: usize) -> Vec<(usize, usize)> {
+    let together = if jobs >= JOBS_OF_TWO_KERNELS { 2 } else { 1 };
+    let mut kernels: HashMap<Option<&str>, (usize, usize)> = HashMap::new();
+    let mut turns = Vec::new();
+    for cell in planned {
+        let next = kernels.len();
+        let digest = cell.subject.as_ref().ok().map(|subject| subject.digest.as_str());
+        let (kernel, cells) = kernels.entry(digest).or_insert((next, 0));
+        *cells += 1;
+        turns.push((*kernel / together, *cells));
+    }
+    turns
 }
 
 /// Runs a case on a kernel; whatever goes wrong makes it lost, and is said.

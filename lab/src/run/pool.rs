@@ -8,10 +8,10 @@ use futures_util::stream::{self, StreamExt};
 /// A run's cells in their order, from the store as far as they are there and complete, else by `run`, at most `jobs`
 /// at a time, those of a lower `turn` first. Each is stored as soon as it is finished; `Err` beside them says why one could
 /// not be.
-pub async fn run(
+pub async fn run<T: Ord>(
     keys: &[Option<Key>],
     jobs: usize,
-    turn: impl Fn(usize) -> usize,
+    turn: impl Fn(usize) -> T,
     store: &mut Option<Store>,
     run: impl AsyncFn(usize) -> Cell,
 ) -> (Vec<Cell>, Result<()>) {
