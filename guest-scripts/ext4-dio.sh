@@ -67,11 +67,11 @@ witness() {
     stay report stuck "B ${at:-none: it is through}"
 }
 
-# start_a BLOCK: returns when A is in flight.
+# start_a BLOCK: returns when A is in flight, with what the page cache has of it in pages.
 start_a() {
     a_at "$1"
     # shellcheck disable=SC2086 # words
-    stay $begin_a then $in_flight
+    pages=$(stay $begin_a then $in_flight then cached $at)
 }
 
 # a_at BLOCK [OPTION]: sets what `stay` is told to begin A, and to wait until it is in flight. A kernel that sends it through the
