@@ -112,6 +112,11 @@ fn count(run: &Experiment, arm: Arm, shows: impl Fn(&Judged) -> bool) -> u64 {
     run.arm(arm).filter(|judged| shows(judged)).count() as u64
 }
 
+/// Whether the symptom appeared though nothing was forced: whatever is forced, the race is open then.
+pub fn shows_by_itself(run: &Experiment) -> bool {
+    [Arm::Control, Arm::Natural].into_iter().any(|arm| run.arm(arm).any(has_symptom))
+}
+
 fn has_symptom(judged: &Judged) -> bool {
     judged.outcome != Outcome::Lost && judged.signs.contains(&Seen::Yes)
 }
@@ -231,4 +236,22 @@ fn tally<T: Ord>(seen: impl Iterator<Item = T>) -> Vec<(T, u64)> {
     let mut counts: Vec<(T, u64)> = counts.into_iter().collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_symptom_that_nothing_was_forced_for_is_one_of_the_kernel() {
+        let shows = |arm, outcome, seen| {
+            let judged = Judged { arm, outcome, why: String::new(), signs: vec![seen], report: None };
+            shows_by_itself(&Experiment { attempts: vec![judged], ..Experiment::default() })
+        };
+        assert!(shows(Arm::Control, Outcome::Reached, Seen::Yes));
+        assert!(shows(Arm::Natural, Outcome::Open, Seen::Yes));
+        assert!(!shows(Arm::Forced, Outcome::Open, Seen::Yes), "that one has its own outcome");
+        assert!(!shows(Arm::Control, Outcome::Reached, Seen::No));
+        assert!(!shows(Arm::Control, Outcome::Lost, Seen::Yes), "what was lost says nothing");
+    }
 }

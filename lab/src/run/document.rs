@@ -1,7 +1,7 @@
 //! The result of a run as programs read it; docs/run.md describes each field. Fields are only added.
 
 use super::accel::Accel;
-use super::arms::{Control, Forced, Natural};
+use super::arms::{self, Control, Forced, Natural};
 use super::case::Case;
 use super::experiment::{Experiment, Judged};
 use super::rate::CONFIDENCE;
@@ -146,8 +146,10 @@ impl Cell {
             let not_made = std::iter::repeat_n(Outcome::Lost, usize::from(lost > 0));
             made.chain(not_made).collect::<Vec<_>>()
         };
-        let verdict =
-            judge::kernel(&outcomes(Arm::Control, control.lost), &outcomes(Arm::Forced, forced.lost));
+        let verdict = match arms::shows_by_itself(run) {
+            true => Outcome::Open,
+            false => judge::kernel(&outcomes(Arm::Control, control.lost), &outcomes(Arm::Forced, forced.lost)),
+        };
         Cell {
             case: case.name.clone(),
             kernel: run.release().or(kernel.release.as_deref()).unwrap_or(&kernel.spec).to_owned(),

@@ -106,8 +106,9 @@ pub fn attempt(case: &Case, report: &AttemptReport, signs: &[Seen]) -> (Outcome,
     }
 }
 
-/// Says so if the guest saw a write complete before anything was written where it went, and had its pages
-/// dirty in memory then: it was no direct write, and there is no completion of one to hold.
+/// Says so if the guest saw a write complete that had not been completed where it went: a direct one is never seen earlier. It
+/// went through the page cache, and there is no completion of one to hold. What the page cache had of it then must not
+/// contradict that; if nothing was written there at all, it must say so, for then the place may be the wrong one.
 fn bypassed(direct: &DirectWrite, report: &AttemptReport) -> Option<String> {
     let at = |name: &str| {
         report
@@ -116,19 +117,25 @@ fn bypassed(direct: &DirectWrite, report: &AttemptReport) -> Option<String> {
             .position(|event| event.event == name)
             .map(|index| (index, report.events[index].t))
     };
+    let point = &direct.point;
     let (seen, seen_ns) = at(&format!("guest.{}", direct.seen))?;
-    let written = at(&format!("{}.arrived", direct.point));
-    let pages = report.reports.get(&format!("{}-pages", direct.point))?;
-    if written.is_some_and(|(index, _)| index < seen) || !pages.contains("dirty") || pages.contains("dirty 0")
-    {
+    let written = at(&format!("{point}.arrived"));
+    let completed = at(&format!("{point}.completed"));
+    let pages = report.reports.get(&format!("{point}-pages"))?;
+    let is_unwritten = !pages.contains("dirty 0") || !pages.contains("writeback 0");
+    let can_be = match written {
+        None => pages != UNKNOWN && is_unwritten,
+        Some(_) => pages == UNKNOWN || !pages.starts_with("cached 0"),
+    };
+    if completed.is_some_and(|(index, _)| index < seen) || !can_be {
         return None;
     }
-    let point = &direct.point;
+    let request = report.points.get(point).and_then(|point| point.request);
+    let request = request.map_or(String::new(), |id| format!(" by request {id}"));
     let later = match written {
         None => "nothing was written there in this attempt".to_owned(),
+        Some((index, _)) if index < seen => format!("it was still being written there then{request}"),
         Some((index, written_ns)) => {
-            let request = report.points.get(point).and_then(|point| point.request);
-            let request = request.map_or(String::new(), |id| format!(" by request {id}"));
             let since =
                 report.events.iter().take(index).rev().find(|event| event.event.starts_with("guest."));
             let since = since.map_or(String::new(), |event| format!(", after {}", event.event));
@@ -136,9 +143,12 @@ fn bypassed(direct: &DirectWrite, report: &AttemptReport) -> Option<String> {
         }
     };
     Some(format!(
-        "{point} went through the page cache: the guest saw it complete with no request for its range ({pages}), and {later}"
+        "{point} went through the page cache: the guest saw it complete before any request for its range was ({pages}), and {later}"
     ))
 }
+
+/// What a kernel says of a file's pages that cannot tell (before Linux 6.5).
+const UNKNOWN: &str = "unknown";
 
 fn milliseconds(ns: Nanos) -> String {
     format!("{}.{} ms", ns / 1_000_000, ns / 100_000 % 10)
