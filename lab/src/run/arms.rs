@@ -5,6 +5,7 @@ use super::experiment::{Experiment, Judged};
 use super::judge::Seen;
 use super::rate::Rate;
 use super::schedule::Times;
+use super::word::Word;
 use blkstay_engine::journal::{Arm, Outcome};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -53,8 +54,11 @@ pub struct Forced {
     pub attempts: u64,
     /// Those that showed the symptom.
     pub open: u64,
-    /// Those whose guest would not go on.
+    /// Those whose guest would not go on, or had nothing to race with.
     pub closed: u64,
+    /// Those of the closed ones in which a direct write went through the page cache.
+    #[serde(default)]
+    pub bypassed: u64,
     /// Those whose order was forced without a symptom.
     pub survived: u64,
     /// Those that missed a point.
@@ -110,11 +114,6 @@ pub struct Order {
 /// How many attempts of an arm showed this.
 fn count(run: &Experiment, arm: Arm, shows: impl Fn(&Judged) -> bool) -> u64 {
     run.arm(arm).filter(|judged| shows(judged)).count() as u64
-}
-
-/// Whether the symptom appeared though nothing was forced: whatever is forced, the race is open then.
-pub fn shows_by_itself(run: &Experiment) -> bool {
-    [Arm::Control, Arm::Natural].into_iter().any(|arm| run.arm(arm).any(has_symptom))
 }
 
 fn has_symptom(judged: &Judged) -> bool {
@@ -176,6 +175,7 @@ impl Forced {
             attempts: times.each,
             open,
             closed,
+            bypassed: count(run, Arm::Forced, |judged| Word::of(judged.outcome, &judged.why).bypassed),
             survived,
             missed,
             lost: times.each - told,
@@ -236,22 +236,4 @@ fn tally<T: Ord>(seen: impl Iterator<Item = T>) -> Vec<(T, u64)> {
     let mut counts: Vec<(T, u64)> = counts.into_iter().collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     counts
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_symptom_that_nothing_was_forced_for_is_one_of_the_kernel() {
-        let shows = |arm, outcome, seen| {
-            let judged = Judged { arm, outcome, why: String::new(), signs: vec![seen], report: None };
-            shows_by_itself(&Experiment { attempts: vec![judged], ..Experiment::default() })
-        };
-        assert!(shows(Arm::Control, Outcome::Reached, Seen::Yes));
-        assert!(shows(Arm::Natural, Outcome::Open, Seen::Yes));
-        assert!(!shows(Arm::Forced, Outcome::Open, Seen::Yes), "that one has its own outcome");
-        assert!(!shows(Arm::Control, Outcome::Reached, Seen::No));
-        assert!(!shows(Arm::Control, Outcome::Lost, Seen::Yes), "what was lost says nothing");
-    }
 }
