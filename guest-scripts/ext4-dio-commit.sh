@@ -67,7 +67,7 @@ race() {
 # write it to the disk, where the policy would hold it, and this script.)
 commit() {
     case $pages in
-        *" dirty 0 "* | unknown) stay fsync $FILE then emit c-begins >/dev/null ;;
+        *" dirty 0 writeback 0 "* | unknown) stay fsync $FILE then emit c-begins >/dev/null ;;
         *) stay emit c-begins ;;
     esac || return
     : >$OTHER

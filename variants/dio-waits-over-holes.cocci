@@ -10,7 +10,8 @@
  }
 
 @decides depends on !has@
-identifier node, overwrite, offset, count, unwritten;
+identifier node, overwrite, offset, count;
+expression unwritten;
 @@
  ext4_dio_write_checks(...)
  {

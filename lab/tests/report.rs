@@ -125,6 +125,104 @@ fn the_eye_is_told_why_it_is_open_and_why_closed() {
     assert!(!texts(&parsed, ".lanes .broken").is_empty(), "the watchdog's time is not drawn at length");
 }
 
+/// The kept directory of the closed cell, as if its kernel had no direct writes.
+fn bypassing() -> TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    let why = "by-passed: no direct write to race with";
+    for (name, changes) in [
+        (
+            "journal",
+            [
+                (
+                    r#""outcome":"reached","why":"every point was reached""#,
+                    r#""outcome":"closed","why":"WHY""#,
+                ),
+                ("R.arrived did not come while A.complete was held", "WHY"),
+            ],
+        ),
+        (
+            "result.json",
+            [(r#""reached": 1,"#, r#""reached": 0,"#), (r#""bypassed": 0,"#, r#""bypassed": 1,"#)],
+        ),
+    ] {
+        let mut text = std::fs::read_to_string(kept("closed").join(name)).expect("a kept file");
+        for (from, to) in changes {
+            assert!(text.contains(from), "{name} has no {from}");
+            text = text.replace(from, &to.replace("WHY", why));
+        }
+        std::fs::write(directory.path().join(name), text).expect("a file");
+    }
+    directory
+}
+
+#[test]
+fn a_kernel_that_by_passes_is_said_to_and_its_control_arm_was_made() {
+    let directory = bypassing();
+    let alone = directory.path().join("result.json");
+    let bare = tempfile::tempdir().expect("a directory");
+    std::fs::copy(directory.path().join("journal"), bare.path().join("journal")).expect("a journal");
+    for path in [directory.path(), bare.path(), &alone] {
+        let text = report(&["--text"], &[path]).1;
+        assert!(text.contains("\n  closed (by-passed) 7.3.4"), "{text}");
+        for arm in ["control", "forced"] {
+            assert!(text.contains(&format!("{arm}: closed (by-passed) 1 of 1")), "{text}");
+        }
+        assert!(!text.contains("a fix is at work") && !text.contains("closed 1 of 1"), "{text}");
+    }
+    let page = page(&[directory.path()]);
+    assert!(!page.contains("none made") && !page.contains("a fix is at work"));
+    assert_eq!(texts(&Html::parse_document(&page), "h3 .verdict"), ["closed (by-passed)"]);
+}
+
+#[test]
+fn a_case_that_is_about_costs_shows_them_and_no_drawing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::copy(kept("closed/journal"), directory.path().join("journal")).expect("a journal");
+    let text = std::fs::read_to_string(kept("closed/result.json")).expect("a result");
+    let mut result: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    result["kernels"][0]["traffic"] = serde_json::json!({"control": [{
+        "phase": "extend", "attempts": 2, "ms": 18.5, "ms_range": [18.0, 19.0], "reads": 0, "read_bytes": 0,
+        "writes": 66, "written_bytes": 290_816, "flushes": 2, "dirtied_pages": 5
+    }]});
+    std::fs::write(directory.path().join("result.json"), result.to_string()).expect("a file");
+    let text = report(&["--text"], &[directory.path()]).1;
+    assert!(
+        text.contains("  extend      66          284        2      0              5  18.5   18.0 to 19.0"),
+        "{text}"
+    );
+    assert!(!text.contains("A.arrived"), "{text}");
+    let parsed = Html::parse_document(&page(&[directory.path()]));
+    let figures = ["extend", "66", "284", "2", "0", "5", "18.5", "18.0 to 19.0"];
+    assert_eq!(texts(&parsed, "table.costs td"), figures);
+    assert_eq!(texts(&parsed, ".timeline"), [] as [&str; 0]);
+}
+
+#[test]
+fn cells_of_other_settings_are_other_rows() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let text = std::fs::read_to_string(kept("closed/result.json")).expect("a result");
+    let document: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let line = |made_of: &str, set: serde_json::Value, verdict: &str| {
+        let mut cell = document["kernels"][0].clone();
+        (cell["set"], cell["verdict"]) = (set, verdict.into());
+        serde_json::json!({"key": {"made_of": made_of}, "cell": cell}).to_string()
+    };
+    let results = directory.path().join("results.jsonl");
+    let set = serde_json::json!({"block": "4096"});
+    let lines = [
+        line("a", serde_json::json!({}), "lost"),
+        line("a", serde_json::json!({}), "open"),
+        line("b", set, "survived"),
+    ];
+    std::fs::write(&results, lines.join("\n")).expect("a file");
+    let text = report(&["--text"], &[&results]).1;
+    let rows: Vec<&str> =
+        text.lines().filter(|line| line.contains("7.3.4+deb13") && line.starts_with("  ")).collect();
+    let release = "7.3.4+deb13-cloud-amd64";
+    assert_eq!(rows, [format!("  open      {release}"), format!("  survived  {release}, block=4096")]);
+    assert!(text.contains("--set block=4096"), "{text}");
+}
+
 #[test]
 fn results_complete_a_directory_or_make_a_row_of_their_own() {
     let directory = tempfile::tempdir().expect("a directory");

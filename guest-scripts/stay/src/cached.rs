@@ -1,5 +1,7 @@
 //! What the page cache has of a range of a file.
 
+mod flags;
+
 use crate::failure::Failure;
 use nix::errno::Errno;
 use nix::libc;
@@ -22,7 +24,7 @@ struct Range {
 
 /// `struct cachestat`.
 #[repr(C)]
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Pages {
     cached: u64,
     dirty: u64,
@@ -31,25 +33,31 @@ struct Pages {
     recently_evicted: u64,
 }
 
-/// `cached 1 dirty 1 writeback 0 of 1 pages`, or `unknown` before Linux 6.5. The range grows to whole pages.
+/// `cached 1 dirty 1 writeback 0 of 1 pages`; before Linux 6.5 from the pages' flags, or `unknown` where these are not
+/// to be had. The range grows to whole pages.
 pub fn describe(path: &Path, offset: u64, length: u64) -> Result<String, Failure> {
     let file = File::open(path).map_err(|error| Failure::of(path.display(), error))?;
     let start = offset / PAGE * PAGE;
-    let length = offset.saturating_add(length).saturating_sub(start);
-    let range = Range { offset: start, length };
+    let range = Range { offset: start, length: offset.saturating_add(length).saturating_sub(start) };
+    let pages = match asked(&file, &range) {
+        Err(Errno::ENOSYS) => match flags::read(&file, &range) {
+            Ok(pages) => pages,
+            Err(_) => return Ok("unknown".to_owned()),
+        },
+        asked => asked.map_err(|errno| Failure::of(path.display(), errno))?,
+    };
+    let Pages { cached, dirty, in_writeback, .. } = pages;
+    let all = range.length.div_ceil(PAGE);
+    Ok(format!("cached {cached} dirty {dirty} writeback {in_writeback} of {all} pages"))
+}
+
+/// What cachestat(2) says.
+fn asked(file: &File, range: &Range) -> Result<Pages, Errno> {
     let mut pages = Pages::default();
     // SAFETY: both structures are as the kernel has them and live through the call.
     let result =
-        unsafe { libc::syscall(SYS_CACHESTAT, file.as_raw_fd(), &raw const range, &raw mut pages, 0_u32) };
-    match Errno::result(result) {
-        Ok(_) => {
-            let Pages { cached, dirty, in_writeback, .. } = pages;
-            let all = length.div_ceil(PAGE);
-            Ok(format!("cached {cached} dirty {dirty} writeback {in_writeback} of {all} pages"))
-        }
-        Err(Errno::ENOSYS) => Ok("unknown".to_owned()),
-        Err(errno) => Err(Failure::of(path.display(), errno)),
-    }
+        unsafe { libc::syscall(SYS_CACHESTAT, file.as_raw_fd(), &raw const *range, &raw mut pages, 0_u32) };
+    Errno::result(result).map(|_| pages)
 }
 
 #[cfg(test)]
@@ -64,6 +72,23 @@ mod tests {
         let seen = describe(&path, 4095, 2).expect("an answer");
         let known = seen == "unknown" || (seen.starts_with("cached ") && seen.ends_with(" of 2 pages"));
         assert!(known, "{seen}");
+    }
+
+    /// Not on every machine's kernel, and only for root, are both to be had.
+    #[test]
+    fn what_flags_tell_is_what_the_kernel_says_itself() {
+        let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a directory");
+        let path = directory.path().join("file");
+        std::fs::write(&path, [7; 3 * 4096]).expect("a file");
+        let file = std::fs::File::open(&path).expect("a file");
+        let range = super::Range { offset: 4096, length: 4 * 4096 };
+        let (Ok(asked), Ok(read)) = (super::asked(&file, &range), super::flags::read(&file, &range)) else {
+            eprintln!("skipped: cachestat(2) or /proc/kpageflags is not to be had here");
+            return;
+        };
+        let told = |pages: &super::Pages| (pages.cached, pages.dirty + pages.in_writeback);
+        assert_eq!(told(&read), told(&asked), "what is beyond the file's end is not there");
+        assert_eq!(read.cached, 2, "{read:?}");
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl Found {
         let mut table = table(&["kernel", "verdict", "forced", "control"]);
         for cell in &self.tried {
             let (forced, control) = (format::forced(&cell.forced), format::control(&cell.control));
-            table.add_row([cell.title(), cell.verdict.to_string(), forced, control]);
+            table.add_row([cell.title(), cell.word().to_string(), forced, control]);
         }
         let mut out =
             format!("{}: tried {} of {} kernels\n{table}\n", self.case, self.tried.len(), self.order.len());
@@ -101,7 +101,7 @@ impl Found {
     }
 
     fn headline(&self, before: &Tried, after: &Tried) -> String {
-        let change = format!("{} → {}", before.verdict, after.verdict);
+        let change = format!("{} → {}", before.word(), after.word());
         match self.between.len() {
             0 => format!("{change}: first in {}", after.title()),
             _ => format!("{change}: first in one of {}, {}", self.between.join(", "), after.spec),
@@ -159,7 +159,7 @@ fn side_by_side(before: &Tried, after: &Tried) -> Table {
     };
     row("kernel", &Tried::title);
     row("package", &|cell| cell.package.clone().unwrap_or_default());
-    row("verdict", &|cell| cell.verdict.to_string());
+    row("verdict", &|cell| cell.word().to_string());
     row("forced", &|cell| format::forced(&cell.forced));
     row("control", &|cell| format::control(&cell.control));
     row("signs when forced", &|cell| format::signs(cell).join("\n"));

@@ -20,7 +20,7 @@ pub use plan::{PolicyOf, parse_env};
 use crate::cli::Fstests;
 use crate::out;
 use crate::run::{self, Lab, expect, jobs};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use document::{Document, KernelRun};
 use futures_util::stream::{self, StreamExt};
 use plan::Plan;
@@ -36,6 +36,7 @@ pub fn fstests(args: &Fstests) -> Result<ExitCode> {
 
 async fn run_all(args: &Fstests) -> Result<ExitCode> {
     tree::check(&args.tree)?;
+    let outputs = out::Files::open(&args.output)?;
     let lab = Lab::new()?;
     let plan = Plan::new(args, &lab).await?;
     let each = args.kernels.iter().enumerate().map(|(index, spec)| {
@@ -52,10 +53,7 @@ async fn run_all(args: &Fstests) -> Result<ExitCode> {
     }
     let document = Document::new(args, &runs)?;
     out::print(&form::write(args.format(), &document)?)?;
-    for path in &args.output {
-        let text = form::write(run::Format::of_file(path), &document)?;
-        std::fs::write(path, text).with_context(|| format!("{}: cannot write it", path.display()))?;
-    }
+    outputs.write(|path| form::write(run::Format::of_file(path), &document))?;
     let verdicts = document.results.iter().map(|result| (result.verdict, result.as_expected));
     Ok(ExitCode::from(expect::status_of(verdicts)))
 }

@@ -4,6 +4,8 @@ use super::rate::Rate;
 use super::result::{KernelResult, Variant};
 use super::story::Story;
 use crate::run::judge;
+use crate::run::traffic::Traffic;
+use crate::run::word::Word;
 use blkstay_engine::journal::{Arm, Outcome};
 use blkstay_engine::report::AttemptReport;
 use serde_json::Value;
@@ -29,20 +31,31 @@ impl Cell {
     /// Whether both are of the same case on the same kernel.
     pub fn is_same(&self, other: &Cell) -> bool {
         let change = |cell: &Cell| cell.variant().map(|variant| variant.change.clone());
-        let may_be = self.result.spec.is_none()
-            || other.result.spec.is_none()
-            || self.result.spec == other.result.spec;
         self.case == other.case
             && self.release() == other.release()
-            && may_be
+            && may_equal(self.result.spec.as_ref(), other.result.spec.as_ref())
+            && may_equal(self.set(), other.set())
+            && may_equal(self.result.made_of.as_ref(), other.result.made_of.as_ref())
             && (self.result.verdict.is_none() || change(self) == change(other))
     }
 
-    /// Takes over what the run said, if that is not known.
+    /// Takes over what the run said, if that is not known; of results alone the last one that says something counts.
     pub fn complete(&mut self, other: Cell) {
-        if self.result.verdict.is_none() {
+        let again = self.story.is_none() && other.verdict() != Outcome::Lost;
+        if self.result.verdict.is_none() || again {
             self.result = other.result;
         }
+    }
+
+    /// Parameters of the case that do not have their defaults, if they are known.
+    fn set(&self) -> Option<&BTreeMap<String, String>> {
+        let written = self.story.as_ref().and_then(|story| story.written.as_ref());
+        written.map(|written| &written.set).or(self.result.set.as_ref())
+    }
+
+    /// The same in words: `block=4096`, each.
+    pub fn settings(&self) -> Vec<String> {
+        self.set().into_iter().flatten().map(|(name, value)| format!("{name}={value}")).collect()
     }
 
     /// What the guest's `uname -r` said.
@@ -72,6 +85,11 @@ impl Cell {
         [package, variant, accel].into_iter().flatten().collect()
     }
 
+    /// What the disk did in each phase of the case, by arm; nothing if it is not about that.
+    pub fn traffic(&self) -> &Traffic {
+        &self.result.traffic
+    }
+
     /// What a reader should know.
     pub fn notes(&self) -> &[String] {
         &self.result.notes
@@ -79,38 +97,51 @@ impl Cell {
 
     /// The verdict.
     pub fn verdict(&self) -> Outcome {
-        self.result
-            .verdict
-            .unwrap_or_else(|| judge::kernel(&self.outcomes(Arm::Control), &self.outcomes(Arm::Forced)))
+        self.result.verdict.unwrap_or_else(|| {
+            let judged = judge::kernel(&self.outcomes(Arm::Control), &self.outcomes(Arm::Forced));
+            judge::with_symptoms(judged, self.symptoms(Arm::Control).some + self.symptoms(Arm::Natural).some)
+        })
+    }
+
+    /// The verdict as people are told it.
+    pub fn word(&self) -> Word {
+        let made = || self.made(Arm::Control).iter().filter(|word| word.bypassed).count() as u64;
+        Word::of_kernel(self.verdict(), number(&self.result.control, "bypassed").unwrap_or_else(made))
     }
 
     fn outcomes(&self, arm: Arm) -> Vec<Outcome> {
+        self.made(arm).iter().map(|word| word.outcome).collect()
+    }
+
+    /// What each attempt of an arm showed.
+    fn made(&self, arm: Arm) -> Vec<Word> {
         let attempts = self.story.iter().flat_map(|story| story.arm(arm));
-        attempts.map(|attempt| attempt.outcome.unwrap_or(Outcome::Lost)).collect()
+        attempts.map(|attempt| attempt.word().unwrap_or(Word::plain(Outcome::Lost))).collect()
     }
 
     /// How many attempts of an arm showed each outcome that came up, most frequent first.
-    pub fn rates(&self, arm: Arm) -> Vec<(Outcome, Rate)> {
-        let (told, words) = match arm {
+    pub fn rates(&self, arm: Arm) -> Vec<(Word, Rate)> {
+        let told = match arm {
             // Of the natural arm nothing is drawn.
-            Arm::Control | Arm::Natural => {
-                (&self.result.control, [Outcome::Reached, Outcome::Missed, Outcome::Lost].as_slice())
+            Arm::Control | Arm::Natural => &self.result.control,
+            Arm::Forced => &self.result.forced,
+        };
+        let made = self.made(arm);
+        let of = number(told, "attempts").unwrap_or(made.len() as u64);
+        let seen = |word: Word| made.iter().filter(|one| **one == word).count() as u64;
+        // What is told as closed is both; older results of the forced arm have no count of those by-passed.
+        let closed = number(told, "closed");
+        let older = closed.filter(|_| self.word().bypassed);
+        let bypassed = number(told, "bypassed").or(older);
+        let count = |word: Word| match word {
+            Word { bypassed: true, .. } => bypassed.unwrap_or_else(|| seen(word)),
+            Word { outcome: Outcome::Closed, .. } => {
+                closed.map_or_else(|| seen(word), |closed| closed.saturating_sub(bypassed.unwrap_or(0)))
             }
-            Arm::Forced => (
-                &self.result.forced,
-                [Outcome::Open, Outcome::Closed, Outcome::Survived, Outcome::Missed, Outcome::Lost]
-                    .as_slice(),
-            ),
+            Word { outcome, .. } => number(told, &outcome.to_string()).unwrap_or_else(|| seen(word)),
         };
-        let made = self.outcomes(arm);
-        let number = |name: &str| told.get(name).and_then(Value::as_u64);
-        let of = number("attempts").unwrap_or(made.len() as u64);
-        let count = |outcome: Outcome| {
-            number(&outcome.to_string())
-                .unwrap_or_else(|| made.iter().filter(|one| **one == outcome).count() as u64)
-        };
-        let mut rates: Vec<(Outcome, Rate)> =
-            words.iter().map(|outcome| (*outcome, Rate { some: count(*outcome), of })).collect();
+        let mut rates: Vec<(Word, Rate)> =
+            Word::ALL.map(|word| (word, Rate { some: count(word), of })).into();
         rates.retain(|(_, rate)| rate.some > 0);
         rates.sort_by_key(|(_, rate)| std::cmp::Reverse(rate.some));
         rates
@@ -163,9 +194,7 @@ impl Cell {
         }
         let times = self.rates(Arm::Forced).first().map(|(_, rate)| rate.of);
         words.extend(times.iter().flat_map(|times| ["--times".to_owned(), times.to_string()]));
-        for (name, value) in written.iter().flat_map(|written| &written.set) {
-            words.extend(["--set".to_owned(), format!("{name}={value}")]);
-        }
+        words.extend(self.settings().into_iter().flat_map(|setting| ["--set".to_owned(), setting]));
         let seed = written.and_then(|written| written.seed);
         words.extend(seed.iter().flat_map(|seed| ["--seed".to_owned(), seed.to_string()]));
         words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
@@ -184,6 +213,15 @@ impl Cell {
             _ => Some(spec),
         }
     }
+}
+
+/// Whether two things are equal as far as they are known.
+fn may_equal<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
+    one.is_none() || other.is_none() || one == other
+}
+
+fn number(told: &BTreeMap<String, Value>, name: &str) -> Option<u64> {
+    told.get(name).and_then(Value::as_u64)
 }
 
 /// What an attempt is judged by, from the journal alone.

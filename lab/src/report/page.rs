@@ -7,7 +7,9 @@ use super::scene::Scene;
 use super::story::{Attempt, What};
 use super::{svg, tell, words};
 use crate::out::printable;
-use blkstay_engine::journal::{Arm, Outcome};
+use crate::run::traffic::Phase;
+use crate::run::word::Word;
+use blkstay_engine::journal::Arm;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = include_str!("style.css");
@@ -118,8 +120,9 @@ fn row(cell: &Cell) -> Markup {
             th scope="row" {
                 (cell.release())
                 @if let Some(variant) = cell.variant() { br; small { "variant " (variant.name) } }
+                @for setting in cell.settings() { br; small { (setting) } }
             }
-            td data-label="verdict" { (badge(cell.verdict())) }
+            td data-label="verdict" { (badge(cell.word())) }
             td data-label="forced" { div { (rates(cell, Arm::Forced)) } }
             td data-label="control" {
                 div {
@@ -141,23 +144,23 @@ fn rates(cell: &Cell, arm: Arm) -> Markup {
     let rates = cell.rates(arm);
     html! {
         @if rates.is_empty() { "none made" }
-        @for (index, (outcome, rate)) in rates.iter().enumerate() {
+        @for (index, (word, rate)) in rates.iter().enumerate() {
             @if index > 0 { br; }
-            (outcome) " " (rate.words())
+            (word) " " (rate.words())
         }
     }
 }
 
-fn badge(outcome: Outcome) -> Markup {
-    html! { strong class={ "verdict " (outcome) } { (outcome) } }
+fn badge(word: Word) -> Markup {
+    html! { strong class={ "verdict " (word.outcome) } { (word) } }
 }
 
 /// The words that come up, and what they mean.
 fn glossary(cells: &[Cell]) -> Markup {
     html! {
         dl.words {
-            @for outcome in tell::outcomes(cells) {
-                div { dt { (badge(outcome)) } dd { (words::meaning(outcome)) } }
+            @for word in tell::words(cells) {
+                div { dt { (badge(word)) } dd { (word.meaning()) } }
             }
         }
     }
@@ -190,11 +193,14 @@ fn legend() -> Markup {
 fn article(cell: &Cell, number: usize) -> Markup {
     html! {
         article {
-            h3 { (badge(cell.verdict())) " on " (cell.release())
-                @if let Some(variant) = cell.variant() { " with " (variant.name) } }
+            h3 { (badge(cell.word())) " on " (cell.release())
+                @if let Some(variant) = cell.variant() { " with " (variant.name) }
+                @for setting in cell.settings() { ", " (setting) } }
             @let build = cell.build();
             @if !build.is_empty() { p.build { (build.join(" · ")) } }
+            @for (arm, phases) in cell.traffic() { (costs(arm, phases)) }
             @match &cell.story {
+                Some(_) if !cell.traffic().is_empty() => {}
                 Some(story) => {
                     @for arm in [Arm::Control, Arm::Forced] {
                         @match story.typical(arm) {
@@ -207,6 +213,23 @@ fn article(cell: &Cell, number: usize) -> Markup {
             }
             @for note in cell.notes() { p.note { (printable(note)) } }
             p.command { "To see it again: " code { (cell.command()) } }
+        }
+    }
+}
+
+/// What phases cost.
+fn costs(arm: &str, phases: &[Phase]) -> Markup {
+    html! {
+        p { (arm) " arm, " (tell::COSTS) }
+        div.scroll {
+            table.costs {
+                thead { tr { @for name in Phase::HEADER { th scope="col" { (name) } } } }
+                tbody {
+                    @for phase in phases {
+                        tr { @for (name, figure) in Phase::HEADER.iter().zip(phase.row()) { td data-label=(name) { (figure) } } }
+                    }
+                }
+            }
         }
     }
 }

@@ -17,8 +17,7 @@ impl Rate {
         if self.of == 0 {
             return "none made".to_owned();
         }
-        let rate::Rate { low, high, .. } = rate::Rate::of(self.some, self.of);
-        format!("{} of {} ({:.0}–{:.0} %)", self.some, self.of, (low * 100.0).floor(), (high * 100.0).ceil())
+        format!("{} of {} ({})", self.some, self.of, rate::Rate::of(self.some, self.of).bounds())
     }
 }
 
@@ -29,10 +28,10 @@ mod tests {
     #[test]
     fn few_attempts_say_little_and_many_say_much() {
         let words = |some, of| Rate { some, of }.words();
-        assert_eq!(words(5, 5), "5 of 5 (47–100 %)");
-        assert_eq!(words(0, 5), "0 of 5 (0–53 %)");
+        assert_eq!(words(5, 5), "5 of 5 (48–100 %)");
+        assert_eq!(words(0, 5), "0 of 5 (0–52 %)");
         assert_eq!(words(100, 100), "100 of 100 (96–100 %)");
-        assert_eq!(words(3, 10), "3 of 10 (6–66 %)");
+        assert_eq!(words(3, 10), "3 of 10 (7–65 %)");
         assert_eq!(words(0, 0), "none made");
     }
 }

@@ -1,5 +1,6 @@
 //! Results of `blkstay run` as they are read back. What they do not say is asked of the journal.
 
+use crate::run::traffic::Traffic;
 use blkstay_engine::journal::Outcome;
 use serde::Deserialize;
 use serde_json::Value;
@@ -19,9 +20,20 @@ pub enum Document {
     },
     /// A cell that was finished.
     Line {
+        /// What it is the result of.
+        #[serde(default)]
+        key: Key,
         /// The cell.
         cell: Box<KernelResult>,
     },
+}
+
+/// What a finished cell is the result of.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Key {
+    /// Hash of all that its result hangs on.
+    made_of: Option<String>,
 }
 
 /// A case on a kernel; docs/run.md has its fields.
@@ -38,6 +50,10 @@ pub struct KernelResult {
     pub package: Option<String>,
     /// What it was changed by.
     pub variant: Option<Variant>,
+    /// Parameters of the case that do not have their defaults; none where it is not known.
+    pub set: Option<BTreeMap<String, String>>,
+    /// Hash of all that it hangs on, if that is known.
+    pub made_of: Option<String>,
     /// How the guest was run.
     pub accel: Option<Value>,
     /// The verdict.
@@ -46,6 +62,8 @@ pub struct KernelResult {
     pub control: BTreeMap<String, Value>,
     /// The arm in which holds hold.
     pub forced: BTreeMap<String, Value>,
+    /// What the disk did in each phase of the case, by arm.
+    pub traffic: Traffic,
     /// What a reader should know.
     pub notes: Vec<String>,
 }
@@ -67,7 +85,7 @@ impl Document {
     pub fn cells(self) -> impl Iterator<Item = (String, KernelResult)> {
         let (case, kernels) = match self {
             Document::Run { case, kernels } => (case, kernels),
-            Document::Line { cell } => (None, vec![*cell]),
+            Document::Line { key, cell } => (None, vec![KernelResult { made_of: key.made_of, ..*cell }]),
         };
         kernels.into_iter().map(move |kernel| {
             let case = kernel.case.clone().or_else(|| case.clone());

@@ -1,6 +1,7 @@
 //! What a journal tells: attempts, each with the life of its requests and with what was said meanwhile.
 
 use super::reader::Reader;
+use crate::run::word::Word;
 use blkstay_engine::event::Gate;
 use blkstay_engine::journal::{Abandon, Arm, Cause, Does, Line, Outcome, Source};
 use blkstay_engine::policy::{Policy, Settings, Written};
@@ -151,7 +152,7 @@ impl Story {
 
     /// What most attempts of an arm showed, how many did, and the first of them; of as many, what came first.
     pub fn typical(&self, arm: Arm) -> Option<(&Attempt, usize)> {
-        let count = |wanted: &Attempt| self.arm(arm).filter(|one| one.outcome == wanted.outcome).count();
+        let count = |wanted: &Attempt| self.arm(arm).filter(|one| one.word() == wanted.word()).count();
         let mut best: Option<(&Attempt, usize)> = None;
         for attempt in self.arm(arm) {
             let count = count(attempt);
@@ -170,6 +171,13 @@ fn understood(written: &Written) -> Option<Policy> {
         found.map(|included| included.text.clone()).ok_or_else(|| "it is not in the journal".to_owned())
     };
     Policy::read(&written.origin, &written.text, &settings, &mut include).ok().map(|checked| checked.policy)
+}
+
+impl Attempt {
+    /// What it showed; none if the run was cut short.
+    pub fn word(&self) -> Option<Word> {
+        self.outcome.map(|outcome| Word::of(outcome, &self.why))
+    }
 }
 
 impl Life {

@@ -18,7 +18,7 @@ const TOOTH: f64 = 6.0;
 pub fn write(drawing: &Drawing, id: &str, title: &str, about: &str) -> Markup {
     let bottom = drawing.height - AXIS;
     html! {
-        div.timeline {
+        div.timeline style={ "--names:" (NAMES) ";--lanes:" (px(drawing.width)) } {
             svg.names width=(NAMES) height=(px(drawing.height)) viewBox={ "0 0 " (NAMES) " " (px(drawing.height)) }
                 aria-hidden="true" {
                 @for (index, lane) in drawing.lanes.iter().enumerate() { (name(lane, index, NAMES)) }

@@ -5,6 +5,7 @@ use super::scene::Scene;
 use super::stand::stood;
 use super::story::Attempt;
 use super::words;
+use crate::run::word::Word;
 use blkstay_engine::event::Gate;
 use blkstay_engine::journal::{Arm, Outcome};
 use blkstay_engine::report::HoldReport;
@@ -12,6 +13,9 @@ use blkstay_engine::report::HoldReport;
 /// How it came about.
 pub const METHOD: &str = "Each kernel ran the case's script with nothing held (control), then with the policy's holds \
     (forced). Everything here is computed from the journals of blkstay's disk; times are its monotonic clock.";
+
+/// What the figures of a case are that is about costs; its arm stands before it.
+pub const COSTS: &str = "medians of each phase, counted from the journal:";
 
 /// What a reader has to know of the axis.
 pub const AXIS: &str = "Time goes to the right, from the first request that the policy is about. It is not to scale: \
@@ -48,17 +52,15 @@ pub fn policies<'a>(cells: &[&'a Cell]) -> Vec<(&'a str, &'a str)> {
     found
 }
 
-/// Outcomes that come up, in the order in which they are explained.
-pub fn outcomes(cells: &[Cell]) -> Vec<Outcome> {
-    let all =
-        [Outcome::Open, Outcome::Closed, Outcome::Survived, Outcome::Missed, Outcome::Lost, Outcome::Reached];
-    let comes_up = |outcome: &Outcome| {
+/// What comes up, in the order in which it is explained.
+pub fn words(cells: &[Cell]) -> Vec<Word> {
+    let comes_up = |word: &Word| {
         cells.iter().any(|cell| {
             let mut rates = [Arm::Control, Arm::Forced].into_iter().flat_map(|arm| cell.rates(arm));
-            cell.verdict() == *outcome || rates.any(|(seen, _)| seen == *outcome)
+            cell.word() == *word || rates.any(|(seen, _)| seen == *word)
         })
     };
-    all.into_iter().filter(comes_up).collect()
+    Word::ALL.into_iter().filter(comes_up).collect()
 }
 
 /// In how many forced attempts each sign was seen.
@@ -70,7 +72,7 @@ pub fn signs(cell: &Cell) -> Vec<String> {
 
 /// Which attempt it is.
 pub fn heading(attempt: &Attempt, count: usize, made: usize) -> String {
-    let outcome = attempt.outcome.map_or("not judged".to_owned(), |outcome| outcome.to_string());
+    let outcome = attempt.word().map_or("not judged".to_owned(), |word| word.to_string());
     let arm = match attempt.arm {
         Arm::Control => "Control, nothing held",
         Arm::Natural => "Natural, no policy",

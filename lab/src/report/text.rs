@@ -8,6 +8,7 @@ use super::story::{Life, What};
 use super::task::{self, Task};
 use super::{tell, words};
 use crate::out::printable;
+use crate::run::traffic::Phase;
 use blkstay_engine::journal::Arm;
 use blkstay_engine::request::Nanos;
 use std::fmt::Write;
@@ -35,8 +36,8 @@ pub fn write(cells: &[Cell]) -> String {
         }
     }
     out += "\n";
-    for outcome in tell::outcomes(cells) {
-        paragraph(&mut out, "", &format!("{outcome}: {}", words::meaning(outcome)));
+    for word in tell::words(cells) {
+        paragraph(&mut out, "", &format!("{word}: {}", word.meaning()));
     }
     paragraph(&mut out, "", "In brackets: the 95 % bounds of a rate (Clopper and Pearson).");
     paragraph(&mut out, "", tell::METHOD);
@@ -46,11 +47,11 @@ pub fn write(cells: &[Cell]) -> String {
 fn table(out: &mut String, cells: &[&Cell]) {
     let rates = |cell: &Cell, arm| {
         let rates = cell.rates(arm);
-        let words = rates.iter().map(|(outcome, rate)| format!("{outcome} {}", rate.words()));
+        let words = rates.iter().map(|(word, rate)| format!("{word} {}", rate.words()));
         words.collect::<Vec<_>>().join(", ")
     };
     for cell in cells {
-        let _ = writeln!(out, "  {:<9} {}", cell.verdict().to_string(), printable(&name(cell)));
+        let _ = writeln!(out, "  {:<9} {}", cell.word().to_string(), printable(&name(cell)));
         for arm in [Arm::Forced, Arm::Control] {
             let symptoms = cell.symptoms(arm);
             let symptom =
@@ -62,15 +63,20 @@ fn table(out: &mut String, cells: &[&Cell]) {
 
 fn name(cell: &Cell) -> String {
     let variant = cell.variant().map(|variant| format!(" with {}", variant.name));
-    format!("{}{}", cell.release(), variant.unwrap_or_default())
+    let set: String = cell.settings().iter().map(|setting| format!(", {setting}")).collect();
+    format!("{}{}{set}", cell.release(), variant.unwrap_or_default())
 }
 
 fn describe(out: &mut String, cell: &Cell) {
-    let title = printable(&format!("{} on {}", cell.verdict(), name(cell)));
+    let title = printable(&format!("{} on {}", cell.word(), name(cell)));
     let _ = writeln!(out, "{title}\n{}", "-".repeat(title.chars().count().min(COLUMNS)));
     cell.build().iter().for_each(|build| paragraph(out, "", build));
-    let Some(story) = &cell.story else {
-        paragraph(out, "", "Its journal is not among what this report was made from.");
+    for (arm, phases) in cell.traffic() {
+        let _ = writeln!(out, "\n{arm} arm, {}", tell::COSTS);
+        costs(out, phases);
+    }
+    let Some(story) = cell.story.as_ref().filter(|_| cell.traffic().is_empty()) else {
+        ending(out, cell);
         return;
     };
     for arm in [Arm::Control, Arm::Forced] {
@@ -81,6 +87,25 @@ fn describe(out: &mut String, cell: &Cell) {
         tell::facts(&scene).iter().for_each(|fact| paragraph(out, "- ", fact));
         out.push('\n');
         *out += &timeline(&scene);
+    }
+    ending(out, cell);
+}
+
+/// What phases cost, column by column.
+fn costs(out: &mut String, phases: &[Phase]) {
+    let rows: Vec<[String; 8]> =
+        std::iter::once(Phase::HEADER.map(str::to_owned)).chain(phases.iter().map(Phase::row)).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    for row in &rows {
+        let cells =
+            row.iter().enumerate().map(|(column, text)| format!("{text:>width$}", width = width(column)));
+        let _ = writeln!(out, "  {}", printable(&cells.collect::<Vec<_>>().join("  ")));
+    }
+}
+
+fn ending(out: &mut String, cell: &Cell) {
+    if cell.story.is_none() {
+        paragraph(out, "", "Its journal is not among what this report was made from.");
     }
     cell.notes().iter().for_each(|note| paragraph(out, "\nnote: ", note));
     let _ = writeln!(out, "\nTo see it again:\n  {}", printable(&cell.command()));

@@ -1,6 +1,6 @@
 //! Quantities and verdicts as a report words them.
 
-use blkstay_engine::journal::{Cause, Outcome};
+use blkstay_engine::journal::Cause;
 use blkstay_engine::request::{Nanos, Op, Request};
 
 /// A length of time with its unit, to three digits.
@@ -54,20 +54,6 @@ pub fn cause(cause: &Cause) -> String {
             format!("watchdog after {}{unheard}", time(*limit_ns))
         }
         other => crate::log::cause_words(other),
-    }
-}
-
-/// What an outcome means.
-pub fn meaning(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Open => "the order was forced and the symptom appeared",
-        Outcome::Closed => {
-            "the guest would not go on while the hold stood, though it does without: a fix is at work"
-        }
-        Outcome::Survived => "the order was forced and there was no symptom",
-        Outcome::Missed => "a point was never reached, so the case says nothing about this kernel",
-        Outcome::Lost => "the guest crashed, hung, fell silent or was too slow to tell: nothing is known",
-        Outcome::Reached => "nothing was held, and every point was reached",
     }
 }
 

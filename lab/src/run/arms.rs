@@ -5,6 +5,7 @@ use super::experiment::{Experiment, Judged};
 use super::judge::Seen;
 use super::rate::Rate;
 use super::schedule::Times;
+use super::word::Word;
 use blkstay_engine::journal::{Arm, Outcome};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -53,8 +54,11 @@ pub struct Forced {
     pub attempts: u64,
     /// Those that showed the symptom.
     pub open: u64,
-    /// Those whose guest would not go on.
+    /// Those whose guest would not go on, or had nothing to race with.
     pub closed: u64,
+    /// Those of the closed ones in which a direct write went through the page cache.
+    #[serde(default)]
+    pub bypassed: u64,
     /// Those whose order was forced without a symptom.
     pub survived: u64,
     /// Those that missed a point.
@@ -171,6 +175,7 @@ impl Forced {
             attempts: times.each,
             open,
             closed,
+            bypassed: count(run, Arm::Forced, |judged| Word::of(judged.outcome, &judged.why).bypassed),
             survived,
             missed,
             lost: times.each - told,

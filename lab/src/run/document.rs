@@ -7,6 +7,7 @@ use super::experiment::{Experiment, Judged};
 use super::rate::CONFIDENCE;
 use super::schedule::Times;
 use super::traffic::Traffic;
+use super::word::Word;
 use super::{expect, judge};
 use crate::kernel::Kernel;
 use crate::variant::Record;
@@ -67,6 +68,12 @@ pub struct Cell {
     pub package: Option<String>,
     /// What the package's kernel was changed by, for a variant.
     pub variant: Option<Record>,
+    /// Parameters of the case that do not have their defaults, by name.
+    #[serde(default)]
+    pub set: BTreeMap<String, String>,
+    /// The seed, if it is not the policy's own.
+    #[serde(default)]
+    pub seed: Option<u64>,
     /// How the guest was run; none if there was none.
     pub accel: Option<Accel>,
     /// Whether its guest went on from a copy of one that had booted for several cells.
@@ -146,27 +153,39 @@ impl Cell {
             let not_made = std::iter::repeat_n(Outcome::Lost, usize::from(lost > 0));
             made.chain(not_made).collect::<Vec<_>>()
         };
-        let verdict =
+        let natural = Natural::new(case, times, run);
+        let judged =
             judge::kernel(&outcomes(Arm::Control, control.lost), &outcomes(Arm::Forced, forced.lost));
+        let by_chance = natural.as_ref().map_or(0, |natural| natural.symptoms);
+        let verdict = judge::with_symptoms(judged, control.symptoms + by_chance);
+        let mut notes = notes(kernel, run);
+        if verdict != judged {
+            notes.push(format!(
+                "the symptom appeared where nothing was held (control {}, by chance {by_chance}), though forced it is {judged}",
+                control.symptoms
+            ));
+        }
         Cell {
             case: case.name.clone(),
             kernel: run.release().or(kernel.release.as_deref()).unwrap_or(&kernel.spec).to_owned(),
             spec: kernel.spec.clone(),
             package: kernel.package.clone(),
             variant: kernel.variant.clone(),
+            set: case.policy.written.set.clone(),
+            seed: case.policy.written.seed,
             accel: Some(accel),
             shared_boot: false,
             setup: run.setup.clone(),
             verdict,
             expected: None,
             as_expected: None,
-            natural: Natural::new(case, times, run),
+            natural,
             control,
             forced,
             seconds: (took.as_secs_f64() * 10.0).round() / 10.0,
             traffic: run.traffic.clone(),
             error: None,
-            notes: notes(kernel, run),
+            notes,
             resumed: false,
         }
     }
@@ -180,6 +199,8 @@ impl Cell {
             spec: spec.to_owned(),
             package: kernel.and_then(|kernel| kernel.package.clone()),
             variant: kernel.and_then(|kernel| kernel.variant.clone()),
+            set: case.policy.written.set.clone(),
+            seed: case.policy.written.seed,
             accel: None,
             shared_boot: false,
             setup: BTreeMap::new(),
@@ -204,12 +225,22 @@ impl Cell {
         Cell { expected, as_expected, ..self }
     }
 
-    /// The release; for a variant with its name, and the beginning of its change's hash.
+    /// The verdict as people are told it.
+    pub fn word(&self) -> Word {
+        Word::of_kernel(self.verdict, self.control.bypassed)
+    }
+
+    /// The release; for a variant with its name, and the beginning of its change's hash; and what was set.
     pub fn title(&self) -> String {
-        match &self.variant {
-            Some(variant) => format!("{} with {} {:.12}", self.kernel, variant.name, variant.change),
-            None => self.kernel.clone(),
-        }
+        let variant = self.variant.as_ref();
+        let variant = variant.map(|variant| format!(" with {} {:.12}", variant.name, variant.change));
+        let set = self.settings().into_iter().map(|setting| format!(", {setting}"));
+        std::iter::once(self.kernel.clone()).chain(variant).chain(set).collect()
+    }
+
+    /// What was set: `block=4096`, each.
+    pub fn settings(&self) -> Vec<String> {
+        self.set.iter().map(|(name, value)| format!("{name}={value}")).collect()
     }
 }
 
@@ -281,6 +312,8 @@ pub mod tests {
             spec: spec.to_owned(),
             package: None,
             variant: None,
+            set: BTreeMap::new(),
+            seed: None,
             accel: Some(Accel::Tcg),
             shared_boot: false,
             setup: BTreeMap::new(),

@@ -5,11 +5,12 @@ use super::booted::Booted;
 use super::case::Case;
 use super::client::Client;
 use super::daemon::{Daemon, Sockets};
+use super::kept;
 use super::lab::Lab;
 use super::subject::Subject;
 use super::traffic::{self, Traffic};
 use super::{disk, initramfs, process, qemu};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -49,22 +50,9 @@ enum Directory {
 }
 
 impl Directory {
-    fn make(keep: Option<&Path>) -> Result<Directory> {
+    fn make(keep: Option<&Path>, resumes: bool) -> Result<Directory> {
         match keep {
-            Some(path) => {
-                std::fs::create_dir_all(path)
-                    .with_context(|| format!("{}: cannot make it", path.display()))?;
-                // An earlier run's journal would be appended to.
-                for name in ["journal", "console.log", "attempts.jsonl"] {
-                    let old = path.join(name);
-                    ensure!(
-                        !old.exists(),
-                        "{}: an earlier run's file is there; choose another directory",
-                        old.display()
-                    );
-                }
-                Ok(Directory::Kept(path.to_owned()))
-            }
+            Some(path) => kept::make(path, resumes).map(|()| Directory::Kept(path.to_owned())),
             None => {
                 Ok(Directory::Temporary(TempDir::with_prefix("blkstay-").context("no temporary directory")?))
             }
@@ -87,7 +75,7 @@ impl Guest {
     /// Something that is needed is missing; the message says what.
     pub async fn start(case: &Case, subject: &Subject, lab: &Lab, keep: Option<&Path>) -> Result<Guest> {
         let program = qemu::program()?;
-        let directory = Directory::make(keep)?;
+        let directory = Directory::make(keep, lab.resumes)?;
         let at = |name: &str| directory.path().join(name);
         let booted = lab.boots.of(subject, lab).await;
         match booted {

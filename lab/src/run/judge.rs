@@ -1,5 +1,6 @@
 //! What an attempt showed, from its report alone; and a kernel's verdict, from its attempts.
 
+use super::word::BYPASSED;
 use blkstay_engine::journal::{Arm, Cause, Outcome};
 use blkstay_engine::policy::{Case, DirectWrite, Policy, SignTest};
 use blkstay_engine::report::{AttemptReport, Expired};
@@ -62,7 +63,7 @@ pub fn attempt(case: &Case, report: &AttemptReport, signs: &[Seen]) -> (Outcome,
     if let Some(why) = bypassed {
         return match signs.contains(&Seen::Yes) {
             true => (Outcome::Open, format!("the symptom appeared, though {why}")),
-            false => (Outcome::Closed, format!("by-passed: no direct write to race with; {why}")),
+            false => (Outcome::Closed, format!("{BYPASSED}: no direct write to race with; {why}")),
         };
     }
     // A hold that its watchdog ended is looked at first: what comes after it in the forced order
@@ -106,8 +107,8 @@ pub fn attempt(case: &Case, report: &AttemptReport, signs: &[Seen]) -> (Outcome,
     }
 }
 
-/// Says so if the guest saw a write complete before anything was written where it went, and had its pages
-/// dirty in memory then: it was no direct write, and there is no completion of one to hold.
+/// Says so if the guest saw a write complete before the disk had completed any for its range, and the page cache had
+/// what it wrote: it was no direct write, and there is no completion of one to hold.
 fn bypassed(direct: &DirectWrite, report: &AttemptReport) -> Option<String> {
     let at = |name: &str| {
         report
@@ -116,28 +117,37 @@ fn bypassed(direct: &DirectWrite, report: &AttemptReport) -> Option<String> {
             .position(|event| event.event == name)
             .map(|index| (index, report.events[index].t))
     };
-    let (seen, seen_ns) = at(&format!("guest.{}", direct.seen))?;
-    let written = at(&format!("{}.arrived", direct.point));
-    let pages = report.reports.get(&format!("{}-pages", direct.point))?;
-    if written.is_some_and(|(index, _)| index < seen) || !pages.contains("dirty") || pages.contains("dirty 0")
-    {
-        return None;
-    }
     let point = &direct.point;
-    let later = match written {
-        None => "nothing was written there in this attempt".to_owned(),
-        Some((index, written_ns)) => {
-            let request = report.points.get(point).and_then(|point| point.request);
-            let request = request.map_or(String::new(), |id| format!(" by request {id}"));
-            let since =
-                report.events.iter().take(index).rev().find(|event| event.event.starts_with("guest."));
-            let since = since.map_or(String::new(), |event| format!(", after {}", event.event));
-            format!("it was first written there {} later{request}{since}", milliseconds(written_ns - seen_ns))
+    let (seen, seen_ns) = at(&format!("guest.{}", direct.seen))?;
+    let pages = report.reports.get(&format!("{point}-pages")).filter(|pages| has_unwritten(pages))?;
+    let request = report.points.get(point).and_then(|point| point.request);
+    let request = request.map_or(String::new(), |id| format!(" by request {id}"));
+    let became = match (at(&format!("{point}.arrived")), at(&format!("{point}.completed"))) {
+        (_, Some((completed, _))) if completed < seen => return None,
+        (None, _) => {
+            format!("with no request for its range ({pages}), and nothing was written there in this attempt")
+        }
+        (Some((written, _)), _) if written < seen => {
+            format!("while it was still being written there{request} ({pages})")
+        }
+        (Some((written, written_ns)), _) => {
+            let before = report.events.iter().take(written).rev();
+            let since = before.map(|event| &event.event).find(|event| event.starts_with("guest."));
+            let since = since.map_or(String::new(), |event| format!(", after {event}"));
+            let later = milliseconds(written_ns.saturating_sub(seen_ns));
+            format!(
+                "with no request for its range ({pages}), and it was first written there {later} later{request}{since}"
+            )
         }
     };
-    Some(format!(
-        "{point} went through the page cache: the guest saw it complete with no request for its range ({pages}), and {later}"
-    ))
+    Some(format!("{point} went through the page cache: the guest saw it complete {became}"))
+}
+
+/// Whether pages, as `stay cached` tells of them, have what is not on the disk: dirty, or on their way.
+fn has_unwritten(pages: &str) -> bool {
+    let words: Vec<&str> = pages.split(' ').collect();
+    let some = |name: &str| words.windows(2).any(|pair| pair[0] == name && pair[1] != "0");
+    some("dirty") || some("writeback")
 }
 
 fn milliseconds(ns: Nanos) -> String {
@@ -203,6 +213,15 @@ pub fn kernel(control: &[Outcome], forced: &[Outcome]) -> Outcome {
     }
     let first = order.into_iter().find(|(outcomes, wanted)| outcomes.contains(wanted));
     first.map_or(Outcome::Lost, |(_, verdict)| verdict)
+}
+
+/// The same, where so many attempts in which nothing was held had a sign of the symptom: a kernel that shows it by itself is
+/// not closed, whatever became of the order that was forced.
+pub fn with_symptoms(verdict: Outcome, unforced: u64) -> Outcome {
+    match verdict {
+        Outcome::Closed | Outcome::Survived if unforced > 0 => Outcome::Open,
+        verdict => verdict,
+    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ pub struct Lab {
     pub progress: Progress,
     /// Processors of each guest.
     pub cpus: u16,
+    /// Whether what an earlier run did not finish is run again: its kept files give way.
+    pub resumes: bool,
     /// Guests that have booted for several cells.
     pub boots: Boots,
     accel: OnceCell<Accel>,
@@ -31,7 +33,14 @@ impl Lab {
     /// There is no place for a cache.
     pub fn new() -> Result<Lab> {
         let (cache, progress) = (Cache::from_env()?, Progress::new());
-        Ok(Lab { cache, progress, cpus: CPUS, boots: Boots::default(), accel: OnceCell::new() })
+        Ok(Lab {
+            cache,
+            progress,
+            cpus: CPUS,
+            resumes: false,
+            boots: Boots::default(),
+            accel: OnceCell::new(),
+        })
     }
 
     /// How guests are run; the first one's kernel is tried, and the others wait for what that shows.

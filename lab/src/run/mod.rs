@@ -19,6 +19,7 @@ pub(crate) mod format;
 mod guest;
 pub(crate) mod initramfs;
 pub(crate) mod judge;
+mod kept;
 pub(crate) mod lab;
 mod plan;
 mod pool;
@@ -30,7 +31,8 @@ pub(crate) mod schedule;
 pub(crate) mod store;
 pub(crate) mod subject;
 mod table;
-mod traffic;
+pub(crate) mod traffic;
+pub(crate) mod word;
 
 pub(crate) use disk::find_program;
 pub use expect::Expectation;
@@ -90,23 +92,24 @@ async fn run_cases(args: &Run) -> Result<ExitCode> {
     let find = |block: &Block| block.cases.iter().map(|case| Case::find(case, &settings)).collect();
     let cases = blocks.iter().map(find).collect::<Result<Vec<Vec<Case>>>>()?;
     check(args, &blocks, &cases)?;
+    let outputs = out::Files::open(&args.output)?;
     let mut store = args.results.as_deref().map(Store::open).transpose()?;
     let mut lab = Lab::new()?;
-    lab.cpus = args.cpus;
+    (lab.cpus, lab.resumes) = (args.cpus, store.is_some());
     let (planned, left_out) = plan_all(args, &blocks, &cases, &lab).await?;
     let (cells, stored) = run_planned(&planned, jobs(args.jobs), &mut store, &lab).await;
     lab.progress.finish();
-    // What could not be run is told as what it is when it is all that there is to tell.
-    if let Some(error) = cells.iter().all(|cell| cell.error.is_some()).then(|| cells.first()).flatten() {
-        return Err(anyhow!("{}", error.error.as_deref().unwrap_or_default()));
-    }
     let cells = cells.into_iter().map(|cell| cell.expecting(&args.expect)).collect();
     let document = Document { left_out, ..Document::new(&cases.concat(), cells) };
-    out::print(&args.format().write(&document)?)?;
-    for path in &args.output {
-        let text = Format::of_file(path).write(&document)?;
-        std::fs::write(path, text).with_context(|| format!("{}: cannot write it", path.display()))?;
+    let written = outputs.write(|path| Format::of_file(path).write(&document));
+    // What could not be run is told as what it is when it is all that there is to tell.
+    if let Some(cell) =
+        document.cells.first().filter(|_| document.cells.iter().all(|cell| cell.error.is_some()))
+    {
+        return Err(anyhow!("{}", cell.error.as_deref().unwrap_or_default()));
     }
+    out::print(&args.format().write(&document)?)?;
+    written?;
     stored?;
     Ok(ExitCode::from(expect::status(&document.cells)))
 }

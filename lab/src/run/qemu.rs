@@ -6,7 +6,8 @@ use super::lab::Lab;
 use crate::kernel::{Kernel, plain};
 use anyhow::{Context, Result, anyhow};
 use blkstay_engine::policy::CaseDevice;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::process::{Child, Command};
@@ -106,8 +107,10 @@ pub async fn image(kernel: &Kernel, accel: Accel, lab: &Lab) -> Result<PathBuf> 
 
 /// A drive that QEMU serves itself, and the guest only reads.
 pub fn archive(path: &Path) -> Vec<OsString> {
+    // In the value of an option a comma is doubled.
     let mut drive = OsString::from("if=none,id=case,format=raw,readonly=on,file=");
-    drive.push(path);
+    let parts: Vec<&[u8]> = path.as_os_str().as_bytes().split(|byte| *byte == b',').collect();
+    drive.push(OsStr::from_bytes(&parts.join(&b",,"[..])));
     vec!["-drive".into(), drive, "-device".into(), "virtio-blk-pci,drive=case".into()]
 }
 

@@ -50,6 +50,23 @@ pub struct Phase {
     pub counts: Counts,
 }
 
+impl Phase {
+    /// What is in a [`row`](Self::row).
+    pub const HEADER: [&str; 8] =
+        ["phase", "writes", "KiB written", "flushes", "reads", "pages dirtied", "ms", "least to most"];
+
+    /// Its figures as people read them.
+    pub fn row(&self) -> [String; 8] {
+        let Counts { writes, written_bytes, flushes, reads, dirtied_pages, .. } = self.counts;
+        let [writes, kib, flushes, reads, dirtied] =
+            [writes, written_bytes / 1024, flushes, reads, dirtied_pages].map(|figure| figure.to_string());
+        let [least, most] = self.ms_range;
+        let times = [format!("{:.1}", self.ms), format!("{least:.1} to {most:.1}")];
+        let [time, range] = times;
+        [self.phase.clone(), writes, kib, flushes, reads, dirtied, time, range]
+    }
+}
+
 /// Phases of each arm, in their order.
 pub type Traffic = BTreeMap<String, Vec<Phase>>;
 
@@ -139,7 +156,7 @@ fn summary(phases: &[String], samples: &[Sample]) -> Vec<Phase> {
             values.sort_unstable();
             values
         };
-        let median = |what| sorted(what).get(of.len() / 2).copied().unwrap_or(0);
+        let median = |what| middle(&sorted(what));
         let times = sorted(|sample| sample.took_ns);
         let (least, most) = (times.first()?, times.last()?);
         Some(Phase {
@@ -158,6 +175,12 @@ fn summary(phases: &[String], samples: &[Sample]) -> Vec<Phase> {
         })
     });
     each.collect()
+}
+
+/// The median of what is sorted; between the two in the middle if there are two.
+fn middle(sorted: &[u64]) -> u64 {
+    let at = |index: usize| sorted.get(index).copied().unwrap_or(0);
+    at(sorted.len().saturating_sub(1) / 2).midpoint(at(sorted.len() / 2))
 }
 
 /// In milliseconds, with a digit after the point.
@@ -202,6 +225,11 @@ mod tests {
             Record::AttemptEnded { attempt: 1 },
         ];
         records.into_iter().enumerate().map(|(t, record)| Line { t: t as u64 * 1_000_000, record }).collect()
+    }
+
+    #[test]
+    fn a_median_lies_in_the_middle() {
+        assert_eq!([middle(&[]), middle(&[7]), middle(&[1, 5]), middle(&[1, 2, 9])], [0, 7, 3, 2]);
     }
 
     #[test]

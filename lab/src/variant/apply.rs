@@ -1,8 +1,9 @@
 //! Changes put into a module's source, each exactly where it says, or a message that shows why not.
 
-use super::diff::{self, FileDiff, Refused};
+use super::diff::{self, FileDiff};
 use super::file::{Change, Kind};
 use super::mistake;
+use super::place::{self, Refused};
 use super::semantic;
 use super::tree::Tree;
 use anyhow::Result;
@@ -110,7 +111,7 @@ fn put(file: &FileDiff, tree: &mut Tree, shown: &mut Shown<'_>) {
         shown.found.push(shown.error(file.at.clone(), message));
         return;
     };
-    match diff::apply(&file.hunks, &text) {
+    match place::apply(&file.hunks, &text) {
         Ok(text) => {
             tree.0.insert(name, text);
         }
@@ -152,6 +153,12 @@ fn refusal(hunk: Range<usize>, why: &Refused, name: &str, text: &str, shown: &mu
             let error = spots.into_iter().fold(error, |error, at| error.also(at, "it fits here"));
             error.help("make it anew against this kernel's source, with more lines of context")
         }
+        Refused::Blind(line) => {
+            let at = shown.line(name, text, *line);
+            let error = shown.error(hunk, "this hunk has no lines by which its place could be known");
+            let error = error.also(at, "whether this is the place cannot be told");
+            error.help("make it with lines of context: `git diff`, not `git diff -U0`")
+        }
     }
 }
 
@@ -172,7 +179,7 @@ fn apply_semantic(change: &Change, tree: &mut Tree, source: &Source<'_>) -> Resu
     let before = tree.clone();
     for file in &changed {
         let text = tree.0.get(&file.old).map_or("", String::as_str);
-        let text = diff::apply(&file.hunks, text).map_err(|refused| {
+        let text = place::apply_own(&file.hunks, text).map_err(|refused| {
             anyhow::anyhow!("{}: spatch's own diff is refused: {refused:?}", change.origin)
         })?;
         tree.0.insert(file.old.clone(), text);

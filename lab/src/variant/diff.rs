@@ -1,7 +1,4 @@
-//! Unified diffs: read with every line's place, and applied to the letter.
-//!
-//! A hunk goes where its old lines stand, and nowhere else: no fuzz, since a fix that was put into the wrong place
-//! would be judged as if it were the right one.
+//! Unified diffs, read with every line's place.
 
 use std::ops::Range;
 
@@ -38,17 +35,6 @@ pub struct NoDiff {
     pub message: String,
     /// Where.
     pub at: Range<usize>,
-}
-
-/// Why a hunk does not go into a file.
-#[derive(Debug, PartialEq)]
-pub enum Refused {
-    /// Its old lines are nowhere; the line from which on they begin to differ at the place it says, from 0.
-    Nowhere(usize),
-    /// Its new lines are there already, from this line on.
-    Already(usize),
-    /// Its old lines are at each of these lines, none of which is the one it says.
-    Several(Vec<usize>),
 }
 
 /// Reads a diff of any number of files.
@@ -161,114 +147,9 @@ fn ranges(head: &str) -> Option<((usize, usize), usize)> {
     Some((old, news))
 }
 
-/// Puts every hunk into a text, each after the one before.
-///
-/// # Errors
-/// Every hunk that does not go in, by its index, and why.
-pub fn apply(hunks: &[Hunk], text: &str) -> Result<String, Vec<(usize, Refused)>> {
-    let lines: Vec<&str> = text.lines().collect();
-    let (mut out, mut done, mut refused) = (Vec::new(), 0, Vec::new());
-    for (index, hunk) in hunks.iter().enumerate() {
-        match place(hunk, &lines, done) {
-            Ok(at) => {
-                out.extend(&lines[done..at]);
-                out.extend(hunk.new.iter().map(String::as_str));
-                done = at + hunk.old.len();
-            }
-            Err(why) => refused.push((index, why)),
-        }
-    }
-    if !refused.is_empty() {
-        return Err(refused);
-    }
-    out.extend(&lines[done..]);
-    Ok(out.iter().map(|line| format!("{line}\n")).collect())
-}
-
-/// The line from which on the hunk's old lines stand.
-fn place(hunk: &Hunk, lines: &[&str], floor: usize) -> Result<usize, Refused> {
-    let adds = hunk.new.len() > hunk.old.len();
-    let there = |wanted: &[String], at: usize| {
-        let found = lines.get(at..at + wanted.len());
-        found.is_some_and(|found| found.iter().zip(wanted).all(|(line, wanted)| *line == wanted.as_str()))
-    };
-    let all = |wanted: &[String]| (floor..=lines.len()).filter(|at| there(wanted, *at)).collect::<Vec<_>>();
-    if hunk.old.is_empty() {
-        return match hunk.start {
-            at if there(&hunk.new, at) => Err(Refused::Already(at)),
-            at if at < floor || at > lines.len() => Err(Refused::Nowhere(at.min(lines.len()))),
-            at => Ok(at),
-        };
-    }
-    match all(&hunk.old).as_slice() {
-        [] => match all(&hunk.new).as_slice() {
-            [at, ..] if !hunk.new.is_empty() => Err(Refused::Already(*at)),
-            _ => Err(Refused::Nowhere(parting(hunk, lines))),
-        },
-        [at] if adds && there(&hunk.new, *at) => Err(Refused::Already(*at)),
-        [at] => Ok(*at),
-        several if several.contains(&hunk.start) => Ok(hunk.start),
-        several => Err(Refused::Several(several.to_vec())),
-    }
-}
-
-/// At the place where the most of the hunk's first lines stand, the first line that is another: of equally
-/// good places the one nearest to where the hunk says.
-fn parting(hunk: &Hunk, lines: &[&str]) -> usize {
-    let same = |at: usize| hunk.old.iter().zip(&lines[at..]).take_while(|(old, line)| old == *line).count();
-    let best = (0..lines.len()).max_by_key(|at| (same(*at), std::cmp::Reverse(at.abs_diff(hunk.start))));
-    best.map_or(0, |at| (at + same(at)).min(lines.len().saturating_sub(1)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const TEXT: &str = "one\ntwo\nthree\nfour\n\ntwo\nthree\nfive\n";
-
-    fn hunks(diff: &str) -> Vec<Hunk> {
-        parse(&format!("--- a/x\t2026\n+++ b/x\n{diff}")).unwrap().remove(0).hunks
-    }
-
-    #[test]
-    fn a_hunk_goes_where_its_lines_are() {
-        let added = apply(&hunks("@@ -40,2 +40,3 @@ f()\n one\n+and\n two\n"), TEXT).unwrap();
-        assert_eq!(added, TEXT.replacen("one\n", "one\nand\n", 1));
-        let removed = apply(&hunks("@@ -4,2 +4 @@\n four\n-\n"), TEXT).unwrap();
-        assert_eq!(removed, TEXT.replacen("four\n\n", "four\n", 1));
-    }
-
-    #[test]
-    fn of_several_places_only_the_one_it_says_will_do() {
-        let second = apply(&hunks("@@ -6,2 +6,2 @@\n-two\n+TWO\n three\n"), TEXT).unwrap();
-        assert_eq!(second, "one\ntwo\nthree\nfour\n\nTWO\nthree\nfive\n");
-        let neither = hunks("@@ -3,2 +3,2 @@\n-two\n+TWO\n three\n");
-        assert_eq!(apply(&neither, TEXT), Err(vec![(0, Refused::Several(vec![1, 5]))]));
-    }
-
-    #[test]
-    fn what_is_there_already_is_not_applied_again() {
-        for hunk in
-            ["@@ -1,2 +1,3 @@\n one\n+and\n two\n", "@@ -1 +1,2 @@\n one\n+and\n", "@@ -1,0 +2 @@\n+and\n"]
-        {
-            let hunks = hunks(hunk);
-            let once = apply(&hunks, TEXT).unwrap();
-            assert!(matches!(apply(&hunks, &once).unwrap_err()[..], [(0, Refused::Already(_))]), "{hunk}");
-        }
-    }
-
-    #[test]
-    fn a_hunk_that_is_nowhere_says_where_it_parts_from_the_text() {
-        let hunk = hunks("@@ -1,3 +1,2 @@\n one\n-two\n tree\n");
-        assert_eq!(apply(&hunk, TEXT), Err(vec![(0, Refused::Nowhere(2))]));
-    }
-
-    #[test]
-    fn hunks_come_in_order_and_every_refusal_is_told() {
-        let twice = hunks("@@ -8 +8 @@\n-five\n+FIVE\n@@ -1 +1 @@\n-one\n+ONE\n@@ -2 +2 @@\n-six\n+SIX\n");
-        let refused = apply(&twice, TEXT).unwrap_err();
-        assert_eq!(refused.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1, 2]);
-    }
 
     #[test]
     fn several_files_and_the_words_around_them_are_read() {

@@ -14,6 +14,7 @@ mod apply;
 mod build;
 mod diff;
 pub mod file;
+mod place;
 mod semantic;
 mod toolchain;
 mod tree;

@@ -73,6 +73,14 @@ error: 6.12 has this hunk already
 }
 
 #[test]
+fn a_diff_without_context_is_not_put_where_its_number_points() {
+    let bare = "--- a/fs/ext4/file.c\n+++ b/fs/ext4/file.c\n@@ -9,0 +10 @@\n+\twait(inode);\n";
+    let said = applied(&[change(Kind::Diff, bare)]).unwrap_err();
+    assert!(said.contains("this hunk has no lines by which its place could be known"), "{said}");
+    assert!(said.contains("my.diff:3:1") && said.contains("fs/ext4/file.c (6.12):10:2"), "{said}");
+}
+
+#[test]
 fn a_diff_that_does_not_apply_says_where_the_source_differs() {
     let other = DIFF.replace("dirty(inode)", "dirty(page)");
     let said = applied(&[change(Kind::Diff, &other)]).unwrap_err();
@@ -171,6 +179,29 @@ fn a_semantic_patch_that_is_none_is_explained_by_spatch() {
     if has_spatch() {
         let said = applied(&[change(Kind::Semantic, "@@\nexpression x\n@@\n- f(x\n")]).unwrap_err();
         assert!(said.starts_with("my.cocci: spatch cannot use it: "), "{said}");
+    }
+}
+
+/// 6.12 has a pointer there, 7.2 takes an address.
+#[test]
+fn the_milder_lock_of_the_thread_fits_either_form_of_its_question() {
+    let text = include_str!("../../../variants/dio-waits-over-holes.cocci");
+    for unwritten in ["unwritten", "&unwritten"] {
+        if !has_spatch() {
+            return;
+        }
+        let source = format!(
+            "static int ext4_dio_write_checks(struct inode *inode, bool *ilock_shared, bool *extend)\n{{\n\
+             \tbool overwrite = false;\n\n\
+             \toverwrite = ext4_overwrite_io(inode, offset, count, {unwritten});\n\
+             \tif (!*ilock_shared && (unaligned || *extend))\n\t\twait(inode);\n\treturn 0;\n}}\n"
+        );
+        let mut tree = Tree([("file.c".to_owned(), source)].into());
+        let of = apply::Source { module: "fs/ext4", kernel: "7.2" };
+        apply::apply(&[change(Kind::Semantic, text)], &mut tree, &of)
+            .unwrap_or_else(|error| panic!("{error:#}"));
+        let made = &tree.0["file.c"];
+        assert!(made.contains("!overwrite && !ext4_test_inode_flag(inode, EXT4_INODE_EXTENTS)"), "{made}");
     }
 }
 

@@ -15,8 +15,8 @@ impl Case {
         for direct in &self.direct {
             let (point, seen) = (&direct.point, &direct.seen);
             items.push(format!(
-                "{point} is a direct write. If `guest.{seen}` happens before {point} has arrived, and `{point}-pages` says \
-                 that its pages are dirty, it went through the page cache: there is nothing to race with."
+                "{point} is a direct write. If `guest.{seen}` happens before {point} is complete, and `{point}-pages` says \
+                 that its pages are dirty or being written, it went through the page cache: there is nothing to race with."
             ));
         }
         if !self.variables.is_empty() {

@@ -198,7 +198,7 @@ pub const VERBS: &[Verb] = &[
         name: "cached",
         usage: "FILE OFFSET LEN",
         about: "Print what the page cache has of a range: `cached 1 dirty 1 writeback 0 of 1 pages`, or `unknown` \
-                before Linux 6.5.",
+                where the kernel does not tell.",
         options: &[HELP_FLAG],
         build: |words| {
             let file = words.next("FILE")?.into();

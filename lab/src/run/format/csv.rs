@@ -4,7 +4,7 @@ use super::super::document::{Cell, Document};
 use anyhow::{Context, Result};
 
 /// Columns; more are only ever added behind them.
-const HEADER: [&str; 23] = [
+const HEADER: [&str; 26] = [
     "case",
     "kernel",
     "spec",
@@ -28,6 +28,9 @@ const HEADER: [&str; 23] = [
     "natural",
     "natural_symptoms",
     "seconds",
+    "control_bypassed",
+    "forced_bypassed",
+    "set",
 ];
 
 /// Writes a header and a line for each cell (RFC 4180, but for its line ends).
@@ -44,7 +47,7 @@ pub fn write(document: &Document) -> Result<String> {
     Ok(String::from_utf8(bytes)?)
 }
 
-fn row(cell: &Cell) -> [String; 23] {
+fn row(cell: &Cell) -> [String; 26] {
     let (variant, forced, control) = (cell.variant.as_ref(), &cell.forced, &cell.control);
     let open = forced.rates.get("open");
     let number = |number: Option<f64>| number.map_or(String::new(), |number| number.to_string());
@@ -74,6 +77,9 @@ fn row(cell: &Cell) -> [String; 23] {
         count(cell.natural.as_ref().map(|natural| natural.attempts)),
         count(cell.natural.as_ref().map(|natural| natural.symptoms)),
         number(Some(cell.seconds)),
+        control.bypassed.to_string(),
+        forced.bypassed.to_string(),
+        cell.settings().join(" "),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! The result of a run for continuous integration: a test suite for each case, a test case for each kernel.
 
 use super::super::document::{Cell, Document, LeftOut};
+use super::super::traffic::Phase;
 use super::{control, either, forced, natural, remarks, signs};
 use anyhow::{Context, Result};
 use blkstay_engine::journal::Outcome;
@@ -40,6 +41,9 @@ fn test_case(cell: &Cell) -> TestCase {
     test.set_time(Duration::try_from_secs_f64(cell.seconds).unwrap_or_default());
     test.add_property(("verdict", cell.verdict.to_string().as_str()));
     test.add_property(("spec", cell.spec.as_str()));
+    if cell.word().bypassed {
+        test.add_property(("bypassed", "true"));
+    }
     if let Some(package) = &cell.package {
         test.add_property(("package", package.as_str()));
     }
@@ -61,19 +65,23 @@ fn status(cell: &Cell) -> TestCaseStatus {
     };
     let expected =
         cell.expected.as_ref().map_or(String::new(), |expected| format!(", not {}", either(expected)));
-    status.set_message(format!("{}{expected}: {}", cell.verdict, forced(&cell.forced)));
+    status.set_message(format!("{}{expected}: {}", cell.word(), forced(&cell.forced)));
     status.set_type(cell.verdict.to_string());
     status
 }
 
 fn details(cell: &Cell) -> String {
     let mut lines = vec![
-        format!("verdict: {}", cell.verdict),
+        format!("verdict: {}", cell.word()),
         format!("forced: {}", forced(&cell.forced)),
         format!("control: {}", control(&cell.control)),
     ];
     lines.extend(cell.natural.as_ref().map(|arm| format!("symptom by chance: {}", natural(arm))));
     lines.extend(signs(cell).into_iter().map(|sign| format!("sign: {sign}")));
+    for (arm, phases) in &cell.traffic {
+        lines.push(format!("{arm}, medians of each phase: {}", Phase::HEADER.join(", ")));
+        lines.extend(phases.iter().map(|phase| phase.row().join(", ")));
+    }
     lines.extend(remarks(cell));
     lines.join("\n")
 }

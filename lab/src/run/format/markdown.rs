@@ -2,6 +2,7 @@
 
 use super::super::document::{Cell, Document};
 use super::super::rate::CONFIDENCE;
+use super::super::traffic::Phase;
 use super::matrix::Matrix;
 use super::{control, forced, natural, remarks, signs, verdict};
 use std::fmt::Write;
@@ -27,18 +28,30 @@ pub fn write(document: &Document) -> String {
         let _ = writeln!(out, "{first}- {}", escape(&absent));
         first = "";
     }
+    for cell in &document.cells {
+        for (arm, phases) in &cell.traffic {
+            let title = escape(&cell.title());
+            let _ = writeln!(out, "\n{} on {title}, {arm} arm: medians of each phase\n", cell.case);
+            let header = Phase::HEADER.map(str::to_owned).to_vec();
+            out += &table(&header, &phases.iter().map(|phase| phase.row().to_vec()).collect::<Vec<_>>());
+        }
+    }
     out
 }
 
 /// The verdicts, and an empty line.
 fn at_a_glance(Matrix { header, rows }: &Matrix) -> String {
+    table(header, rows) + "\n"
+}
+
+fn table(header: &[String], rows: &[Vec<String>]) -> String {
     let line = |cells: &[String]| {
         let cells: Vec<String> = cells.iter().map(|text| escape(text)).collect();
         format!("| {} |\n", cells.join(" | "))
     };
     let rule = "|---".repeat(header.len()) + "|\n";
     let rows: String = rows.iter().map(|row| line(row)).collect();
-    format!("{}{rule}{rows}\n", line(header))
+    format!("{}{rule}{rows}", line(header))
 }
 
 fn row(cell: &Cell) -> [String; 7] {

@@ -69,7 +69,11 @@ pub(crate) fn forced(forced: &Forced) -> String {
         (forced.missed, "missed"),
         (forced.lost, "lost"),
     ];
-    shares(&counts, forced.attempts, &forced.rates)
+    shares(&counts, forced.attempts, &forced.rates) + &bypassed(forced.bypassed)
+}
+
+fn bypassed(attempts: u64) -> String {
+    if attempts > 0 { format!(", {attempts} by-passed") } else { String::new() }
 }
 
 /// What so many attempts showed, as far as it was seen, each with the bounds of its rate.
@@ -96,10 +100,7 @@ pub(crate) fn control(control: &Control) -> String {
         1 => "1 symptom".to_owned(),
         n => format!("{n} symptoms"),
     };
-    let bypassed = match control.bypassed {
-        0 => String::new(),
-        n => format!(", {n} by-passed"),
-    };
+    let bypassed = bypassed(control.bypassed);
     format!("{} of {} reached{bypassed}, {symptoms}", control.reached, control.attempts)
 }
 
@@ -123,8 +124,8 @@ pub(crate) fn signs(cell: &Cell) -> Vec<String> {
 /// The verdict, and what was expected instead.
 fn verdict(cell: &Cell) -> String {
     match (&cell.expected, cell.as_expected) {
-        (Some(expected), Some(false)) => format!("{}, not {}", cell.verdict, either(expected)),
-        _ => cell.verdict.to_string(),
+        (Some(expected), Some(false)) => format!("{}, not {}", cell.word(), either(expected)),
+        _ => cell.word().to_string(),
     }
 }
 
@@ -146,6 +147,7 @@ mod tests {
     use super::super::document::tests::cell;
     use super::super::document::{CaseName, Document, LeftOut};
     use super::super::rate::CONFIDENCE;
+    use super::super::traffic::{Counts, Phase};
     use super::*;
 
     /// Two cases on two kernels: open as expected, closed against what was expected, missed, and lost.
@@ -175,6 +177,47 @@ mod tests {
                 why: "no headers".into(),
             }],
         }
+    }
+
+    #[test]
+    fn a_kernel_that_by_passes_and_what_was_set_are_told_in_every_form() {
+        let mut document = document();
+        let cell = &mut document.cells[1];
+        cell.control = Control { attempts: 10, bypassed: 10, ..Control::default() };
+        cell.forced.bypassed = 10;
+        cell.set = [("block".to_owned(), "4096".to_owned())].into();
+        let of = |format: Format| format.write(&document).expect("a document");
+        let row = of(Format::Csv).lines().nth(2).expect("a row").to_owned();
+        assert!(row.ends_with(",10,10,block=4096"), "{row}");
+        assert!(
+            of(Format::Junit)
+                .contains("closed (by-passed), not open: 10 closed of 10 (69–100 %), 10 by-passed")
+        );
+        assert!(of(Format::Junit).contains("<property name=\"bypassed\" value=\"true\"/>"));
+        assert!(of(Format::Markdown).contains("**closed (by-passed), not open**"));
+        assert!(of(Format::Markdown).contains("| 7.3-amd64, block=4096 |"), "what was set is told");
+        let table = of(Format::Table);
+        assert!(table.contains("┆ block=4096 "), "{table}");
+        assert!(table.contains("0 of 10 reached, 10 by-passed, no symptom"), "{table}");
+        assert!(
+            table.contains("closed (by-passed): the direct write that the case races with went"),
+            "{table}"
+        );
+        assert!(!table.contains("\nclosed: "), "no fix is at work: {table}");
+    }
+
+    #[test]
+    fn what_phases_cost_is_in_every_form_that_people_read() {
+        let mut document = document();
+        let counts =
+            Counts { writes: 66, written_bytes: 290_816, flushes: 2, dirtied_pages: 5, ..Counts::default() };
+        let phase =
+            Phase { phase: "extend".to_owned(), attempts: 2, ms: 18.5, ms_range: [18.0, 19.0], counts };
+        document.cells[0].traffic = [("control".to_owned(), vec![phase])].into();
+        let of = |format: Format| format.write(&document).expect("a document");
+        assert!(of(Format::Markdown).contains("| extend | 66 | 284 | 2 | 0 | 5 | 18.5 | 18.0 to 19.0 |"));
+        assert!(of(Format::Junit).contains("extend, 66, 284, 2, 0, 5, 18.5, 18.0 to 19.0"));
+        assert!(of(Format::Table).contains("│ extend ┆     66 ┆         284 ┆"), "{}", of(Format::Table));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::super::document::{Cell as Result, Document};
 use super::super::rate::CONFIDENCE;
 use super::super::traffic::Phase;
+use super::super::word::Word;
 use super::matrix::Matrix;
 use super::{control, forced, natural, remarks, signs, verdict};
 use blkstay_engine::journal::Outcome;
@@ -30,9 +31,9 @@ pub fn draw(document: &Document) -> String {
         glance.set_header(header).add_rows(rows);
         let _ = writeln!(out, "{glance}");
     }
-    for verdict in [Outcome::Open, Outcome::Closed, Outcome::Survived, Outcome::Missed, Outcome::Lost] {
-        if document.cells.iter().any(|result| result.verdict == verdict) {
-            let _ = writeln!(out, "{verdict}: {}", meaning(verdict));
+    for word in Word::ALL {
+        if document.cells.iter().any(|result| result.word() == word) {
+            let _ = writeln!(out, "{word}: {}", word.meaning());
         }
     }
     let _ =
@@ -68,17 +69,13 @@ fn remarked(document: &Document) -> String {
 fn traffic(phases: &[Phase]) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
-    let header =
-        ["phase", "writes", "KiB written", "flushes", "reads", "pages dirtied", "ms", "least to most"];
-    table.set_header(header);
+    table.set_header(Phase::HEADER);
     for phase in phases {
-        let counts = &phase.counts;
-        let figures =
-            [counts.writes, counts.written_bytes / 1024, counts.flushes, counts.reads, counts.dirtied_pages];
-        let figures = figures.iter().map(|figure| Cell::new(figure).set_alignment(CellAlignment::Right));
-        let [least, most] = phase.ms_range;
-        let times = [Cell::new(format!("{:.1}", phase.ms)), Cell::new(format!("{least:.1} to {most:.1}"))];
-        table.add_row(std::iter::once(Cell::new(&phase.phase)).chain(figures).chain(times));
+        let cell = |(index, text): (usize, String)| match index {
+            1..=5 => Cell::new(text).set_alignment(CellAlignment::Right),
+            _ => Cell::new(text),
+        };
+        table.add_row(phase.row().into_iter().enumerate().map(cell));
     }
     table
 }
@@ -124,26 +121,13 @@ impl Shape {
     }
 }
 
-/// The release; below it the variant, with the beginning of its change's hash.
+/// The release; below it the variant, with the beginning of its change's hash, and what was set.
 fn name(result: &Result) -> String {
     let variant = result.variant.as_ref();
     let variant = variant.map_or(String::new(), |record| format!("\n{} {:.12}", record.name, record.change));
     let accel = result.accel.map_or(String::new(), |accel| format!(" ({accel})"));
-    format!("{}{accel}{variant}", result.kernel)
-}
-
-fn meaning(verdict: Outcome) -> &'static str {
-    match verdict {
-        Outcome::Open => "the order was forced and the symptom appeared",
-        Outcome::Closed => {
-            "the guest would not go on while the hold stood, though it does without, or it had nothing to race \
-             with: a fix is at work"
-        }
-        Outcome::Survived => "the order was forced and there was no symptom",
-        Outcome::Missed => "a point was never reached, so the case says nothing about this kernel",
-        Outcome::Lost => "the guest crashed, hung, fell silent or was too slow to tell: nothing is known",
-        Outcome::Reached => "every point was reached",
-    }
+    let set: String = result.settings().iter().map(|setting| format!("\n{setting}")).collect();
+    format!("{}{accel}{variant}{set}", result.kernel)
 }
 
 #[cfg(test)]

@@ -216,6 +216,26 @@ fn a_write_whose_pages_are_not_dirty_has_not_been_by_passed() {
 }
 
 #[test]
+fn a_write_that_the_kernel_is_writing_out_already_has_been_by_passed_and_one_that_was_complete_has_not() {
+    let mut report = recorded(include_str!("recorded/bypassed-forced.json"));
+    let position = |report: &AttemptReport, name| report.events.iter().position(|event| event.event == name);
+    for pages in ["cached 1 dirty 0 writeback 1 of 1 pages", "cached 1 dirty 1 writeback 0 of 1 pages"] {
+        report.reports.insert("A-pages".to_owned(), pages.to_owned());
+        let (seen, completed) = (position(&report, "guest.a-reaped"), position(&report, "A.completed"));
+        let between = (seen.expect("an event"), completed.expect("an event") - 1);
+        let reaped = report.events.remove(between.0);
+        report.events.insert(between.1, reaped);
+        let (outcome, why) = attempt(&case(WAITS), &report, &[Seen::No]);
+        assert_eq!(outcome, Outcome::Closed, "{why}");
+        assert!(why.contains("saw it complete while it was still being written there by request #"), "{why}");
+        let (seen, completed) = (position(&report, "guest.a-reaped"), position(&report, "A.completed"));
+        let mut direct = report.clone();
+        direct.events.swap(seen.expect("an event"), completed.expect("an event"));
+        assert_eq!(attempt(&case(WAITS), &direct, &[Seen::No]).0, Outcome::Missed);
+    }
+}
+
+#[test]
 fn a_witness_has_to_stand_where_the_case_looks_for_it() {
     for (stuck, outcome) in [
         ("B D inode_dio_wait ext4_buffered_write_iter", Outcome::Closed),
@@ -249,4 +269,15 @@ fn a_kernel_that_by_passes_always_is_closed_and_one_that_does_sometimes_is_not()
     assert_eq!(kernel(&[Closed, Closed], &[Closed]), Closed);
     assert_eq!(kernel(&[Closed, Reached], &[Closed]), Lost);
     assert_eq!(kernel(&[Closed, Reached], &[Open]), Open);
+}
+
+#[test]
+fn a_kernel_that_shows_the_symptom_by_itself_is_not_closed() {
+    use Outcome::{Closed, Lost, Missed, Open, Survived};
+    for verdict in [Closed, Survived] {
+        assert_eq!([with_symptoms(verdict, 0), with_symptoms(verdict, 1)], [verdict, Open]);
+    }
+    for verdict in [Open, Lost, Missed] {
+        assert_eq!(with_symptoms(verdict, 1), verdict, "what could not be told stays so");
+    }
 }
