@@ -14,7 +14,7 @@ use std::path::PathBuf;
 /// Serves a disk to a QEMU guest whose completions obey a policy.
 ///
 /// Prints the QEMU arguments that attach it, then one line that starts with `ready`. Stays up when
-/// the guest goes away and serves the next one. SIGTERM and SIGINT end it; requests that are held
+/// the guest goes away and serves the next one. SIGTERM, SIGINT and SIGHUP end it; requests that are held
 /// then are given up, and the journal says so.
 ///
 /// BLKSTAY_LOG says what is told on standard error: `warn` (the default), `info`, `debug`.
@@ -144,6 +144,17 @@ impl Cli {
     pub fn lanes(&self) -> usize {
         let threads = self.threads.map_or(cpus(), usize::from);
         threads.min(usize::from(self.num_queues))
+    }
+
+    /// How many queues a guest on this machine can make use of: it has one for each of its CPUs at most.
+    pub fn queues_wanted(&self) -> usize {
+        cpus().min(usize::from(self.num_queues))
+    }
+
+    /// How many descriptors a ring needs for the longest request with its header and status, at least QEMU's own number:
+    /// a guest without indirect descriptors would wait for ever to place one that does not fit.
+    pub fn ring_wanted(&self) -> u32 {
+        (self.seg_max + 2).next_power_of_two().max(128)
     }
 
     /// Who looks at the clock: the timer's thread, if the queues leave a CPU for it.

@@ -23,7 +23,7 @@ impl Complaints {
     }
 
     /// Whether it is time for a line: how many were left out since the last.
-    fn turn(&self, now: Nanos) -> Option<u64> {
+    pub fn turn(&self, now: Nanos) -> Option<u64> {
         let next = self.next.load(Ordering::Relaxed);
         let later = now.saturating_add(PERIOD);
         let mine = now >= next

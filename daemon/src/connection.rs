@@ -5,11 +5,13 @@ use crate::crew::Crew;
 use crate::cut::HungUp;
 use crate::handler::Handler;
 use crate::memory::{self, MemoryMap};
+use crate::onlooker::Onlooker;
 use crate::patience::Polling;
 use crate::ring::Ring;
+use crate::shortage::Shortage;
 use anyhow::{Context, Result, anyhow};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
-use std::io::{IoSliceMut, Write};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, send};
+use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,6 +34,7 @@ pub struct Connections(Mutex<Option<Connected>>);
 
 struct Connected {
     crew: Arc<Crew>,
+    rings: Vec<Arc<Ring>>,
     /// Where QEMU listens for what the device has to say.
     requests: Option<UnixStream>,
 }
@@ -46,25 +49,31 @@ impl Connections {
         self.lock().is_some()
     }
 
-    /// Lets the workers end; requests that are on their way go to their end first.
-    pub fn finish(&self) {
+    /// Lets the workers end; requests that are on their way go to their end first. Says whether they all have.
+    pub fn finish(&self) -> bool {
         let crew = self.lock().as_ref().map(|connected| connected.crew.clone());
-        if crew.is_some_and(|crew| !crew.leave()) {
-            tracing::error!(
-                "the drive does not finish what it has; the journal does not say what became of that"
-            );
-        }
+        crew.is_none_or(|crew| crew.leave())
+    }
+
+    /// Waits until whoever takes chains out of a ring has answered for them: what is taken after that is seen by what is
+    /// known now.
+    pub fn wait_for_takers(&self) {
+        let rings = self.lock().as_ref().map(|connected| connected.rings.clone()).unwrap_or_default();
+        rings.iter().for_each(|ring| drop(ring.taking()));
     }
 
     /// Tells QEMU that the configuration space is another, which tells the driver.
     pub fn config_changed(&self) {
-        let mut connected = self.lock();
-        let Some(requests) = connected.as_mut().and_then(|connected| connected.requests.as_mut()) else {
+        let connected = self.lock();
+        let Some(requests) = connected.as_ref().and_then(|connected| connected.requests.as_ref()) else {
             return;
         };
         let message = [u32::from(BackendReq::CONFIG_CHANGE_MSG), VERSION, 0];
         let bytes: Vec<u8> = message.into_iter().flat_map(u32::to_ne_bytes).collect();
-        if let Err(error) = requests.write_all(&bytes) {
+        // Whoever does not read is not waited for, and `O_NONBLOCK` would be the other end's to take away again. A message
+        // goes whole or not at all: a Unix socket has no room for a part of one so short.
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        if let Err(error) = send(requests.as_raw_fd(), &bytes, flags) {
             tracing::warn!(%error, "QEMU could not be told of the disk's new size");
         }
     }
@@ -72,12 +81,20 @@ impl Connections {
 
 /// Serves one guest after another, for ever.
 pub fn serve(core: &Arc<Core>, listener: &UnixListener, polling: Polling) {
+    let shortage = Shortage::default();
     loop {
-        let served = listener.accept().context("cannot accept a connection");
-        if let Err(error) = served.and_then(|(stream, _)| serve_guest(core, stream, polling)) {
-            tracing::info!("a guest's connection ended: {error:#}");
+        match listener.accept() {
+            Ok((stream, _)) => {
+                if let Err(error) = serve_guest(core, stream, polling) {
+                    tracing::info!("a guest's connection ended: {error:#}");
+                }
+                memory::give_back();
+            }
+            Err(error) => {
+                shortage.found(core.now(), "a guest", &error);
+                shortage.wait_for_others();
+            }
         }
-        memory::give_back();
     }
 }
 
@@ -91,10 +108,11 @@ pub fn serve_guest(core: &Arc<Core>, stream: UnixStream, polling: Polling) -> Re
     let ring = |index| Ring::new(index, map.clone(), crate::device::QUEUE_SIZE_MAX).map(Arc::new);
     let rings = (0..model.queues).map(ring).collect::<Result<Vec<_>, _>>();
     let rings = rings.map_err(|error| anyhow!("{error}")).context("cannot make rings")?;
+    let _onlooker = Onlooker::of(&rings).context("cannot start who looks on")?;
     let crew = Crew::start(core, &rings, polling).context("cannot start workers")?;
     let _hung_up = HungUp::when_cut(stream.try_clone().context("cannot keep a descriptor")?);
     core.device().connected();
-    *core.connections().lock() = Some(Connected { crew: crew.clone(), requests: None });
+    *core.connections().lock() = Some(Connected { crew: crew.clone(), rings: rings.clone(), requests: None });
     core.connected();
     tracing::info!(queues = rings.len(), threads = core.lanes(), "a guest connected");
     let handler = Handler::new(core.clone(), rings.clone(), crew.clone(), map);
@@ -153,10 +171,5 @@ fn peek_request_socket(stream: &UnixStream) -> Result<Option<UnixStream>> {
             sockets.extend(descriptors.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
         }
     }
-    let socket = sockets.into_iter().next().map(UnixStream::from);
-    if let Some(socket) = &socket {
-        // Whoever does not read must not be waited for.
-        socket.set_nonblocking(true).context("a socket for requests that is none")?;
-    }
-    Ok(socket)
+    Ok(sockets.into_iter().next().map(UnixStream::from))
 }

@@ -1,6 +1,7 @@
 //! The control socket: JSON lines in, answers out, each after its effect.
 
-use crate::core::Core;
+use crate::core::{Core, waits_for_drive};
+use crate::shortage::Shortage;
 use anyhow::{Context, Result};
 use blkstay_engine::control::{Answer, Call, GUEST_LINE_BYTES_MAX, LINE_BYTES_MAX, Reply};
 use blkstay_engine::journal::Source;
@@ -24,14 +25,19 @@ const UNREAD_MAX: usize = 8192;
 pub async fn serve(listener: StdListener, source: Source, core: Arc<Core>) -> Result<()> {
     listener.set_nonblocking(true).context("control socket")?;
     let listener = UnixListener::from_std(listener).context("control socket")?;
+    let shortage = Arc::new(Shortage::default());
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(client(stream, source, core.clone()));
+                let (core, shortage) = (core.clone(), shortage.clone());
+                tokio::spawn(async move {
+                    client(stream, source, core).await;
+                    shortage.is_gone();
+                });
             }
             Err(error) => {
-                tracing::warn!(%error, "a client of the control socket could not be accepted");
-                tokio::task::yield_now().await;
+                shortage.found(core.now(), "a client of the control socket", &error);
+                shortage.wait().await;
             }
         }
     }
@@ -73,6 +79,11 @@ async fn read_calls(
             Err(_) => break,
         }
         match parse(text, limit) {
+            // The other clients go on while this one waits.
+            Ok(call) if waits_for_drive(&call.command) => {
+                let (core, replies) = (core.clone(), replies.clone());
+                tokio::task::spawn_blocking(move || core.call(source, call, &replies)).await?;
+            }
             Ok(call) => core.call(source, call, replies),
             Err(refusal) => {
                 let _ = replies.send(refusal);

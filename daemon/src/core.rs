@@ -7,6 +7,8 @@
 mod calls;
 mod step;
 
+pub use calls::waits_for_drive;
+
 use crate::carried::Carried;
 use crate::chain::Parsed;
 use crate::classes::Classes;
@@ -18,12 +20,14 @@ use crate::journal::{Journal, Lane};
 use crate::ring::{Ring, Taken};
 use crate::stats::Passed;
 use crate::timer::Timer;
+use anyhow::{Context, Result, ensure};
 use arc_swap::ArcSwap;
 use blkstay_drives::{Drive, Ended};
 use blkstay_engine::engine::{Action, Input, Sieve};
 use blkstay_engine::journal::{Abandon, Record};
 use blkstay_engine::policy::Policy;
 use blkstay_engine::request::{Nanos, RequestId, Status};
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
@@ -58,6 +62,8 @@ pub struct Core {
     next_request: AtomicU64,
     /// Nothing may go past, whatever the policy is: it is about to be another.
     shut: AtomicBool,
+    /// Held by who loads a policy or gives the disk another size.
+    changing: Mutex<()>,
     /// Nothing is taken out of rings any more.
     closing: AtomicBool,
     drive: Arc<dyn Drive<Carried>>,
@@ -84,6 +90,7 @@ impl Core {
             sieve: ArcSwap::from_pointee(Sieve::default()),
             next_request: AtomicU64::new(1),
             shut: AtomicBool::new(false),
+            changing: Mutex::default(),
             closing: AtomicBool::new(false),
             drive,
             lanes,
@@ -159,8 +166,19 @@ impl Core {
         u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(Nanos::MAX)
     }
 
-    /// Writes the journal's first record.
-    pub fn begin_journal(&self, image: String) {
+    /// Writes the journal's first record, and loads a policy that holds from then on.
+    ///
+    /// # Errors
+    /// The journal has no room for that; nothing is left of it.
+    pub fn begin(&self, image: String, policy: Option<Policy>) -> io::Result<()> {
+        self.begin_journal(image);
+        if let Some(policy) = policy {
+            self.load(policy);
+        }
+        self.lock().journal.check().inspect_err(|_| self.journal.take_back())
+    }
+
+    fn begin_journal(&self, image: String) {
         let version = blkstay_engine::journal::VERSION;
         let monotonic_ns = monotonic_now().saturating_sub(self.now());
         let record = Record::Journal { version, image, image_bytes: self.drive.bytes(), monotonic_ns };
@@ -258,19 +276,28 @@ impl Core {
     }
 
     /// The last thing that happens: every request is accounted for, nothing is done after it.
-    pub fn shut_down(&self) {
+    ///
+    /// # Errors
+    /// The drive was not through with all that it had, or the journal did not reach its media.
+    pub fn shut_down(&self) -> Result<()> {
         self.closing.store(true, Ordering::Release);
-        self.connections.finish();
+        let is_through = self.connections.finish();
         let mut inner = self.lock();
         self.step(&mut inner, Input::Abandon(Abandon::Shutdown));
         self.settle(&mut inner);
         inner.closed = true;
         inner.journal = Lane::default();
         self.journal.close();
+        drop(inner);
+        ensure!(
+            is_through,
+            "the drive does not finish what it has; the journal does not say what became of that"
+        );
+        self.journal.sync().context("the journal cannot be written to its media; what it says may be gone")
     }
 
     /// The daemon cannot go on.
-    pub fn fail(&self, error: &std::io::Error) {
+    pub fn fail(&self, error: &io::Error) {
         self.closing.store(true, Ordering::Release);
         let why = format!("the journal cannot be written: {error}; nothing was served after that");
         let _ = self.failed.send(why);

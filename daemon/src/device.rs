@@ -144,8 +144,9 @@ impl Device {
     /// The driver writes into the configuration space; says whether it may.
     pub fn configure(&self, offset: u32, bytes: &[u8]) -> bool {
         match (offset, bytes) {
-            (WRITEBACK_AT, [mode @ (0 | 1)]) => {
-                self.choose(*mode == 1);
+            // A driver that writes something else than 0 or 1 means what a C program means by it.
+            (WRITEBACK_AT, [mode]) => {
+                self.choose(*mode != 0);
                 true
             }
             _ => false,
@@ -262,12 +263,13 @@ mod tests {
         assert!(device.configure(WRITEBACK_AT, &[0]));
         assert!(device.writes_through());
         assert_eq!(device.config(WRITEBACK_AT, 1), [0]);
-        for (offset, bytes) in
-            [(0, &[0][..]), (WRITEBACK_AT, &[2]), (WRITEBACK_AT, &[1, 1]), (WRITEBACK_AT, &[])]
-        {
+        for (offset, bytes) in [(0, &[0][..]), (WRITEBACK_AT, &[1, 1]), (WRITEBACK_AT, &[])] {
             assert!(!device.configure(offset, bytes), "{bytes:?} at {offset}");
         }
         assert!(device.writes_through());
+        assert!(device.configure(WRITEBACK_AT, &[2]), "it is not 0");
+        assert_eq!(device.config(WRITEBACK_AT, 1), [1]);
+        assert!(device.configure(WRITEBACK_AT, &[0]));
         device.accepted(1 << VIRTIO_BLK_F_FLUSH);
         assert!(!device.writes_through());
         device.accepted(0);

@@ -48,8 +48,8 @@ pub struct Owed {
 pub struct Effects {
     /// To the drive, by lane.
     pub submissions: Vec<Vec<Carried>>,
-    /// Back from the drive at once.
-    pub answered: Vec<RequestId>,
+    /// Through without the drive, and why if that is a failure.
+    pub answered: Vec<(RequestId, Option<&'static str>)>,
     /// To the guest.
     pub completions: Vec<(Arc<Ring>, Finished, Status)>,
     /// The same for one ring while it is told; kept for its room.
@@ -191,6 +191,17 @@ impl Inner {
         };
         self.stats.ended(request.asked, status, now.saturating_sub(since));
         self.effects.completions.push((ring, request, status));
+    }
+
+    /// The requests that the drive has.
+    pub fn in_drive(&self) -> impl Iterator<Item = RequestId> {
+        let in_drive = self.pending.iter().filter(|(_, pending)| matches!(pending.stage, Stage::InDrive));
+        in_drive.map(|(id, _)| *id)
+    }
+
+    /// Whether the drive has it.
+    pub fn is_in_drive(&self, id: RequestId) -> bool {
+        self.pending.get(&id).is_some_and(|pending| matches!(pending.stage, Stage::InDrive))
     }
 
     /// Lets go of a request without telling anybody.

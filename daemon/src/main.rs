@@ -16,13 +16,16 @@ mod fuzz;
 mod handler;
 mod inner;
 mod journal;
+mod log;
 mod manual;
 mod memory;
+mod onlooker;
 mod passage;
 mod patience;
 mod payload;
 mod rehearsal;
 mod ring;
+mod shortage;
 mod socket;
 mod stats;
 mod timer;
@@ -43,6 +46,7 @@ use blkstay_drives::Drive;
 use blkstay_engine::journal::Source;
 use blkstay_engine::policy::{Policy, Settings};
 use clap::{CommandFactory, FromArgMatches};
+use nix::sys::signal::SigHandler;
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::os::unix::net::UnixListener;
@@ -58,13 +62,7 @@ fn main() -> ExitCode {
         return told;
     }
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let filter = tracing_subscriber::EnvFilter::try_from_env("BLKSTAY_LOG").unwrap_or_else(|_| "warn".into());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
-    match run(&cli) {
+    match log::begin().and_then(|()| run(&cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tell(format_args!("blkstayd: {error:#}"));
@@ -78,7 +76,7 @@ fn run(cli: &Cli) -> Result<()> {
     let runtime = runtime.context("cannot start the control socket's runtime")?;
     // From here on a signal ends the daemon in order: no socket stays behind.
     let signals = runtime.block_on(async { Signals::catch() })?;
-    cut::survive().context("cannot catch SIGBUS")?;
+    survive_signals().context("cannot handle signals")?;
     ensure!(
         cli.control.as_ref() != Some(&cli.socket),
         "--control and --socket are the same path, {}; give each its own",
@@ -103,15 +101,30 @@ fn run(cli: &Cli) -> Result<()> {
     let lanes = cli.lanes();
     let timer = Timer::new(cli.timer_polling());
     let core = Core::new(Parts { drive, lanes, device, journal, classes, timer, failed });
-    core.begin_journal(cli.image.to_string());
-    if let Some(policy) = policy {
-        core.load(policy);
-    }
+    core.begin(cli.image.to_string(), policy)
+        .with_context(|| format!("journal {}: it cannot be begun", shown(cli.journal.as_deref())))?;
     start_timer(&core)?;
     start_front_end(&core, cli.polling(), socket.listener)?;
     let ended = runtime.block_on(serve(cli, core.clone(), control, signals, failure, socket.path));
-    core.drive().end().context("the overlay could not be committed; the image has a part of it")?;
-    ended
+    // Whoever still waits for the drive is not waited for.
+    runtime.shutdown_background();
+    // An overlay is dropped unless the daemon ends as told.
+    ended?;
+    core.drive().end().context("the overlay could not be committed; the image has a part of it")
+}
+
+fn shown(path: Option<&Path>) -> impl Display {
+    path.unwrap_or(Path::new("")).display()
+}
+
+/// What others can send this process signals by: memory that is cut, a limit for files, a write that waits.
+fn survive_signals() -> std::io::Result<()> {
+    cut::survive()?;
+    ring::can_be_interrupted()?;
+    // What goes past RLIMIT_FSIZE is an error for who asked for it (EFBIG).
+    // SAFETY: nothing runs when it is ignored.
+    unsafe { nix::sys::signal::signal(nix::sys::signal::Signal::SIGXFSZ, SigHandler::SigIgn) }?;
+    Ok(())
 }
 
 /// Tells a person something on standard error; if that cannot be written, there is nobody left to tell.
@@ -123,20 +136,39 @@ fn tell(words: impl Display) {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Unless whoever started this wants it to go on (nohup).
+    hang_up: Option<Signal>,
 }
 
 impl Signals {
     fn catch() -> Result<Signals> {
         let terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
         let interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
-        Ok(Signals { terminate, interrupt })
+        let hang_up = (!is_ignored(libc::SIGHUP)).then(|| signal(SignalKind::hangup())).transpose();
+        Ok(Signals { terminate, interrupt, hang_up: hang_up.context("cannot catch SIGHUP")? })
     }
 
     async fn any(&mut self) {
+        let hang_up = async {
+            match &mut self.hang_up {
+                Some(signal) => signal.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = hang_up => {}
         }
+    }
+}
+
+fn is_ignored(signal: i32) -> bool {
+    let mut now = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: it only fills what is there for that, of which zeros are a value.
+    unsafe {
+        libc::sigaction(signal, std::ptr::null(), now.as_mut_ptr()) == 0
+            && now.assume_init().sa_sigaction == libc::SIG_IGN
     }
 }
 
@@ -213,9 +245,9 @@ async fn serve(
         () = signals.any() => None,
         message = failure.recv() => message,
     };
-    core.shut_down();
+    let is_through = core.shut_down();
     match failed {
-        None => Ok(()),
+        None => is_through,
         Some(message) => Err(anyhow!(message)),
     }
 }
@@ -241,12 +273,19 @@ fn announce(cli: &Cli) -> std::io::Result<()> {
 fn devices(cli: &Cli) -> Vec<String> {
     let stem = cli.socket.file_stem().unwrap_or_default().to_string_lossy();
     let id = stem.replace(|c: char| !c.is_ascii_alphanumeric() && !"-._".contains(c), "-");
+    // QEMU before 9.2 has `reconnect=1` instead.
+    let socket = |id: &str, path| format!("-chardev socket,id={id},path={},reconnect-ms=1000", quoted(path));
+    let disk = format!("blkstay-{id}");
     let mut devices = vec![
-        format!("-chardev socket,id=blkstay-{id},path={}", quoted(&cli.socket)),
-        format!("-device vhost-user-blk-pci,chardev=blkstay-{id},num-queues=1"),
+        socket(&disk, &cli.socket),
+        format!(
+            "-device vhost-user-blk-pci,chardev={disk},num-queues={},queue-size={}",
+            cli.queues_wanted(),
+            cli.ring_wanted()
+        ),
     ];
     if let Some(control) = &cli.control {
-        devices.push(format!("-chardev socket,id=blkstay-{id}-port,path={}", quoted(&guest_path(control))));
+        devices.push(socket(&format!("{disk}-port"), &guest_path(control)));
         devices.push(format!(
             "-device virtio-serial-pci -device virtserialport,chardev=blkstay-{id}-port,name=blkstay"
         ));

@@ -7,7 +7,6 @@ use blkstay_engine::request::{Nanos, Op, Status};
 use hdrhistogram::Histogram;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 /// A latency beyond an hour counts as an hour.
 const LONGEST_NS: Nanos = 3_600_000_000_000;
@@ -143,18 +142,6 @@ impl Passed {
     /// How many there are between in all lanes.
     pub fn all_in_flight(&self) -> u64 {
         (0..self.lanes.len()).map(|lane| self.in_flight(lane) as u64).sum()
-    }
-
-    /// Waits for a moment without any; says whether there was one before the limit.
-    pub fn wait_until_none(&self, limit: Duration) -> bool {
-        let since = Instant::now();
-        while self.all_in_flight() > 0 {
-            if since.elapsed() > limit {
-                return false;
-            }
-            std::thread::yield_now();
-        }
-        true
     }
 
     /// Counts some that have completed.

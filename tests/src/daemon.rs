@@ -368,7 +368,8 @@ impl Daemon {
         tasks.map(|task| task.path()).filter(is_meant).filter_map(run).sum()
     }
 
-    fn pid(&self) -> Pid {
+    /// Its number.
+    pub fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id() as i32)
     }
 }
@@ -391,7 +392,7 @@ fn command(file_blocks_max: Option<u32>) -> Command {
     let program = binary::path("blkstayd");
     let Some(blocks) = file_blocks_max else { return Command::new(program) };
     let mut shell = Command::new("sh");
-    shell.arg("-c").arg(format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"")).arg(program);
+    shell.arg("-c").arg(format!("ulimit -f {blocks}; exec \"$0\" \"$@\"")).arg(program);
     shell
 }
 

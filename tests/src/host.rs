@@ -51,6 +51,35 @@ impl Drop for SmallFilesystem {
     }
 }
 
+/// A filesystem of a device, mounted.
+#[derive(Debug)]
+pub struct Mounted(TempDir);
+
+impl Mounted {
+    /// Mounts an ext4; `None` if that is not allowed.
+    pub fn ext4(device: &Path) -> Option<Mounted> {
+        let directory = TempDir::with_prefix("blkstay-mounted-").expect("a directory");
+        match mount(Some(device), directory.path(), Some("ext4"), MsFlags::empty(), None::<&str>) {
+            Ok(()) => Some(Mounted(directory)),
+            Err(error) => {
+                skipped(&format!("an ext4 cannot be mounted here: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = umount(self.0.path());
+    }
+}
+
 /// A block device in front of a file.
 #[derive(Debug)]
 pub struct Loop(PathBuf);

@@ -8,6 +8,7 @@ use blkstay_tests::wait_for;
 use std::io::Write;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::process;
 use std::time::Duration;
 
 /// Sends bytes and expects an error for `id` with `part` in it, from a connection that goes on.
@@ -168,4 +169,23 @@ fn who_sends_and_never_reads_cannot_fill_memory() {
     let grown = daemon.status("VmRSS") - before;
     assert!(grown < 32 << 10, "it took {grown} KiB");
     daemon.assert_serves();
+}
+
+#[test]
+fn more_clients_than_there_are_descriptors_wait_and_cost_nothing() {
+    let daemon = Daemon::start();
+    let limits = format!("--nofile={}", daemon.open_files() + 10);
+    let limited =
+        process::Command::new("prlimit").args(["--pid", &daemon.pid().to_string(), &limits]).status();
+    assert!(limited.expect("prlimit").success());
+    let mut clients: Vec<_> = (0..30).map(|_| daemon.control()).collect();
+    wait_for("it to be said", || daemon.errors().contains("cannot be accepted").then_some(()));
+    let before = daemon.cpu_ns(None);
+    std::thread::sleep(Duration::from_secs(2));
+    let used = Duration::from_nanos(daemon.cpu_ns(None) - before);
+    assert!(used < Duration::from_millis(500), "it used {used:?} of the CPU in 2 s");
+    let said = daemon.errors().lines().count();
+    assert!(said < 10, "it said {said} lines");
+    clients.drain(..25);
+    clients.iter_mut().for_each(|client| client.tell(Command::Ping));
 }

@@ -1,9 +1,11 @@
 //! A guest that does everything right gets a good disk.
 
+use blkstay_engine::control::Command;
 use blkstay_tests::client::Setup;
 use blkstay_tests::daemon::{Daemon, IMAGE_BYTES, Recipe};
+use blkstay_tests::queue::Descriptor;
 use blkstay_tests::random::Random;
-use blkstay_tests::request::{IO_ERROR, OK, Request, UNSUPPORTED};
+use blkstay_tests::request::{IO_ERROR, OK, Pending, Request, UNSUPPORTED};
 use std::os::unix::fs::MetadataExt;
 use virtio_bindings::virtio_blk::*;
 use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
@@ -238,4 +240,107 @@ fn guests_come_and_go() {
     }
     let mut client = daemon.connect();
     assert_eq!(client.read(19, 512), [19; 512]);
+}
+
+/// Some memory in pieces that end at these places.
+fn pieces(whole: Descriptor, ends: &[u32]) -> Vec<Descriptor> {
+    let starts = [0].into_iter().chain(ends.iter().copied());
+    let ends = ends.iter().copied().chain([whole.length]);
+    let piece = |(start, end): (u32, u32)| Descriptor {
+        at: whole.at + u64::from(start),
+        length: end - start,
+        ..whole
+    };
+    starts.zip(ends).map(piece).collect()
+}
+
+#[test]
+fn a_header_may_lie_in_any_pieces_and_together_with_data() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    let cuts: [&[u32]; 7] = [&[], &[16], &[8], &[4, 12], &[16, 100], &[0, 1, 15, 300], &[20]];
+    for (number, ends) in cuts.into_iter().enumerate() {
+        let data = vec![number as u8 + 1; 512];
+        let at = client.allocate(528);
+        let header = [1_u64.to_le_bytes(), 8_u64.to_le_bytes()].concat();
+        client.memory.write(at, &[header, data.clone()].concat());
+        let status = client.status();
+        let mut chain = pieces(Descriptor::readable(at, 528), ends);
+        chain.push(Descriptor::writable(status, 1));
+        let descriptors = chain.len();
+        let head = client.queues[0].offer(chain);
+        client.queues[0].kick();
+        client.queues[0].wait(head, descriptors);
+        assert_eq!(client.memory.read(status, 1), [OK], "in pieces that end at {ends:?}");
+        assert!(client.read(8, 512) == data, "in pieces that end at {ends:?}");
+    }
+}
+
+/// Bytes of a disk that is made smaller, before and after.
+const LARGE: u64 = 1 << 20;
+const SMALL: u64 = LARGE / 2;
+
+#[test]
+fn what_is_held_while_the_disk_gets_smaller_does_not_reach_past_its_new_end() {
+    for image in ["", "memory:1M", "null:1M"] {
+        let recipe = Recipe::new();
+        let daemon =
+            if image.is_empty() { recipe.image_bytes(LARGE) } else { recipe.image_spec(image) }.start();
+        let mut client = daemon.connect();
+        let mut control = daemon.control();
+        control.tell(Command::Pause { queue: None, watchdog_ns: None });
+        let last = LARGE / 512 - 8;
+        let past: Vec<Pending> = [
+            Request::write(last, &[9; 4096]),
+            Request::write_zeroes(last, 8, 0),
+            Request::read(last, 4096),
+            Request::discard(last, 8),
+            Request::write(SMALL / 512 - 1, &[9; 1024]),
+        ]
+        .iter()
+        .map(|request| client.start(request))
+        .collect();
+        let within = client.start(&Request::write(SMALL / 512 - 1, &[7; 512]));
+        daemon.wait_for_record("all of them", |records| {
+            let arrived = |record: &&_| matches!(record, blkstay_engine::journal::Record::Arrived { .. });
+            (records.iter().filter(arrived).count() == 6).then_some(())
+        });
+        control.tell(Command::Resize { bytes: SMALL });
+        control.tell(Command::Resume);
+        for pending in &past {
+            assert_eq!(client.wait(pending).status, IO_ERROR, "{image}: {pending:?}");
+        }
+        assert_eq!(client.wait(&within).status, OK);
+        control.tell(Command::Resize { bytes: LARGE });
+        if image.is_empty() {
+            let content = daemon.content();
+            assert!(content[SMALL as usize - 512..SMALL as usize] == [7; 512], "what lay on it is there");
+            assert!(content[SMALL as usize..] == [0; (LARGE - SMALL) as usize], "what is added is zeros");
+        }
+    }
+}
+
+#[test]
+fn what_the_drive_has_while_the_disk_gets_smaller_does_not_make_its_file_longer_again() {
+    for aio in ["io_uring", "threads"] {
+        let recipe = Recipe::new().image_bytes(LARGE).argument("--aio").argument(aio);
+        let daemon = recipe.start();
+        let mut client = daemon.connect_with(Setup { queue_size: 256, ..Setup::default() });
+        let (mut control, unused) = (daemon.control(), client.allocate(0));
+        for _ in 0..20 {
+            client.allocate_from(unused.next_multiple_of(4096));
+            let data = [5; 65536];
+            let write = |n: u64| Request::write((LARGE - 65536 * (1 + n % 8)) / 512, &data);
+            let pending: Vec<_> = (0..32).map(|n| client.offer(0, &write(n))).collect();
+            client.queues[0].kick();
+            control.tell(Command::Resize { bytes: SMALL });
+            let bytes = || daemon.image.metadata().expect("the image").len();
+            assert_eq!(bytes(), SMALL);
+            for pending in &pending {
+                client.wait(pending);
+            }
+            assert_eq!(bytes(), SMALL, "what was under way came after the disk had been made smaller");
+            control.tell(Command::Resize { bytes: LARGE });
+        }
+    }
 }

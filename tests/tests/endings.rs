@@ -61,8 +61,8 @@ fn a_guest_that_goes_leaves_its_held_requests_abandoned_and_the_next_is_served()
 }
 
 #[test]
-fn sigterm_and_sigint_end_it_with_every_held_request_in_the_journal() {
-    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+fn sigterm_sigint_and_sighup_end_it_with_every_held_request_in_the_journal() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let (mut daemon, _client, _) = with_two_held();
         daemon.end(signal);
         let records = journal::read(&daemon.journal);

@@ -3,13 +3,16 @@
 
 use blkstay_engine::journal::Record;
 use blkstay_engine::request::Status;
+use blkstay_tests::binary;
 use blkstay_tests::client::Client;
 use blkstay_tests::daemon::{Daemon, Recipe};
-use blkstay_tests::host::{Loop, SmallFilesystem};
+use blkstay_tests::host::{Loop, Mounted, SmallFilesystem};
 use blkstay_tests::journal;
 use blkstay_tests::request::{Done, IO_ERROR, OK, Request};
+use nix::sys::signal::Signal;
 use std::fs::OpenOptions;
 use std::path::Path;
+use std::process;
 
 const MB: u64 = 1 << 20;
 
@@ -150,4 +153,90 @@ fn a_journal_whose_disk_is_full_ends_the_daemon_which_says_so() {
     assert!(errors.contains("the journal cannot be written: No space left on device"), "{errors}");
     let completed = journal::completed(&journal::read(&path));
     assert!(0 < seen && seen <= completed, "{seen} seen, {completed} in the journal");
+}
+
+#[test]
+fn a_limit_for_files_is_an_error_for_the_guest_and_not_the_end() {
+    for aio in ["io_uring", "threads"] {
+        // Blocks of 512 bytes: the limit is in the middle of the image.
+        let recipe = Recipe::new().image_bytes(MB).file_blocks_max(1024).no_journal();
+        let daemon = recipe.argument("--aio").argument(aio).start();
+        let mut client = daemon.connect();
+        client.write(0, &[7; 4096]);
+        assert_failed(&client.ask(&Request::write(1536, &[9; 4096])));
+        assert_eq!(client.read(0, 4096), [7; 4096]);
+        drop(client);
+        daemon.assert_serves();
+    }
+}
+
+#[test]
+fn a_journal_that_finds_no_room_at_the_start_is_refused_and_nothing_of_it_is_left() {
+    let Some(small) = SmallFilesystem::mount(64 << 10) else { return };
+    let (ballast, journal) = (small.path().join("ballast"), small.path().join("journal"));
+    let _ = std::fs::write(&ballast, vec![1; 128 << 10]);
+    let shown = journal.display();
+    let directory = tempfile::tempdir().unwrap();
+    let start = |socket: &str| {
+        let socket = directory.path().join(socket).display().to_string();
+        let arguments = format!("--image memory:1M --journal {shown} --socket {socket}");
+        binary::run("blkstayd", &arguments.split(' ').collect::<Vec<_>>())
+    };
+    let ended = start("s");
+    assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""));
+    let said =
+        format!("blkstayd: journal {shown}: it cannot be begun: No space left on device (os error 28)\n");
+    assert_eq!(ended.err, said);
+    assert_eq!(journal.metadata().unwrap().len(), 0);
+    std::fs::remove_file(&ballast).unwrap();
+    let ended = start(&"x".repeat(200));
+    assert!(ended.err.contains("use a shorter one"), "it is something else that is wrong: {}", ended.err);
+}
+
+#[test]
+fn an_overlay_is_dropped_unless_the_daemon_ends_as_told() {
+    for (blocks, is_committed) in [(None, true), (Some(136), false)] {
+        let recipe = Recipe::new().image_bytes(MB).argument("--overlay").argument("memory");
+        let recipe = recipe.argument("--overlay-end").argument("commit");
+        let recipe = if let Some(blocks) = blocks { recipe.file_blocks_max(blocks) } else { recipe };
+        let mut daemon = recipe.start();
+        let before = daemon.content();
+        daemon.connect().write(8, &[9; 4096]);
+        if is_committed {
+            daemon.end(Signal::SIGTERM);
+        } else {
+            // Until its journal is as long as a file may be.
+            daemon.read_until_it_ends();
+            assert_eq!(daemon.wait().code(), Some(1));
+        }
+        assert_eq!(daemon.content() != before, is_committed);
+    }
+}
+
+#[test]
+fn a_journal_whose_media_fail_is_said_at_the_end() {
+    // A filesystem on a file that has no room left when its blocks are written back.
+    let Some(thin) = SmallFilesystem::mount(3 * MB) else { return };
+    let file = thin.path().join("file");
+    sparse(&file, 16 * MB);
+    let Some(device) = Loop::before(&file) else { return };
+    let made =
+        process::Command::new("mkfs.ext4").args(["-q", "-F", "-b", "4096"]).arg(device.path()).status();
+    assert!(made.expect("mkfs.ext4").success());
+    let Some(filesystem) = Mounted::ext4(device.path()) else { return };
+    let journal = filesystem.path().join("journal");
+    let recipe = Recipe::new().no_journal().argument("--journal").argument(&journal.display().to_string());
+    let mut daemon = recipe.start();
+    nix::unistd::sync();
+    let _ = std::fs::write(thin.path().join("ballast"), vec![1; 4 << 20]);
+    let mut client = daemon.connect();
+    let unused = client.allocate(0);
+    for sector in 0..2000 {
+        client.allocate_from(unused);
+        client.write(sector, &[7; 512]);
+    }
+    drop(client);
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(1), "{}", daemon.errors());
+    assert!(daemon.errors().contains("the journal cannot be written to its media"), "{}", daemon.errors());
 }

@@ -1,15 +1,19 @@
 //! Messages that no QEMU would send: the guest is hung up on or refused, and the next one is served.
 
+use blkstay_engine::control::Command;
 use blkstay_tests::client::{Client, Setup};
 use blkstay_tests::daemon::{Daemon, Recipe};
 use blkstay_tests::memory::{BASE, Memory, USER_BASE};
 use blkstay_tests::random::Random;
 use blkstay_tests::request::Request;
 use blkstay_tests::{journal, wait_for};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::Signal;
 use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use vhost::vhost_user::VhostUserFrontend;
-use vhost::vhost_user::message::VhostUserConfigFlags;
+use vhost::vhost_user::message::{VhostUserConfigFlags, VhostUserProtocolFeatures};
 use vhost::{VhostBackend, VhostUserMemoryRegionInfo};
 
 #[test]
@@ -172,4 +176,60 @@ fn a_second_guest_waits_for_the_first_to_go() {
     }
     drop(first);
     assert_eq!(second.join().expect("the second guest"), [7; 512]);
+}
+
+/// Takes `O_NONBLOCK` away, which belongs to the daemon's descriptor of the same file as well.
+#[track_caller]
+fn make_wait(descriptor: impl AsFd) {
+    let flags = OFlag::from_bits_retain(fcntl(&descriptor, FcntlArg::F_GETFL).expect("F_GETFL"));
+    fcntl(&descriptor, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK)).expect("F_SETFL");
+}
+
+#[test]
+fn a_descriptor_for_calls_that_is_full_and_made_to_wait_stops_its_ring_and_nothing_else() {
+    for policy in ["", "[[rule]]\nop = \"any\"\ngate = \"complete\"\ndelay = \"10us\"\n"] {
+        let recipe = Recipe::new();
+        let mut daemon = if policy.is_empty() { recipe } else { recipe.policy(policy) }.start();
+        let mut client = Client::connect(&daemon.socket, Setup::default().without_event_idx());
+        client.write(0, &[7; 512]);
+        let call = &client.queues[0].call;
+        // What was counted so far would be in the way.
+        let _ = call.read();
+        call.write(u64::MAX - 1).expect("an eventfd that is full");
+        // SAFETY: the queue has it open.
+        make_wait(unsafe { BorrowedFd::borrow_raw(call.as_raw_fd()) });
+        client.start(&Request::read(0, 512));
+        wait_for("the ring to be stopped", || {
+            daemon.errors().contains("its descriptor for calls was made to wait").then_some(())
+        });
+        // The client is still there, and so is its descriptor.
+        daemon.control().tell(Command::Ping);
+        let second = std::thread::spawn({
+            let socket = daemon.socket.clone();
+            move || Client::connect(&socket, Setup::default()).read(0, 512)
+        });
+        drop(client);
+        assert_eq!(second.join().expect("the second guest"), [7; 512]);
+        daemon.end(Signal::SIGTERM);
+    }
+}
+
+#[test]
+fn a_socket_for_the_devices_requests_that_is_full_and_made_to_wait_holds_nobody_up() {
+    let mut daemon = Daemon::start();
+    let mut client = daemon.connect();
+    let (mine, its) = UnixStream::pair().expect("two sockets");
+    its.set_nonblocking(true).expect("nonblocking");
+    while (&its).write(&[0; 4096]).is_ok() {}
+    let protocol = VhostUserProtocolFeatures::CONFIG | VhostUserProtocolFeatures::BACKEND_REQ;
+    client.frontend.set_protocol_features(protocol).expect("SET_PROTOCOL_FEATURES");
+    client.frontend.set_backend_request_fd(&its).expect("SET_BACKEND_REQ_FD");
+    // It has dealt with that when it answers the next.
+    client.frontend.get_features().expect("GET_FEATURES");
+    make_wait(&its);
+    daemon.control().tell(Command::Resize { bytes: 2 << 20 });
+    assert!(daemon.errors().contains("QEMU could not be told of the disk's new size"), "{}", daemon.errors());
+    drop((client, mine, its));
+    daemon.assert_serves();
+    daemon.end(Signal::SIGTERM);
 }

@@ -61,19 +61,22 @@ fn prints_the_arguments_that_qemu_needs_and_then_that_it_is_ready() {
     let daemon = Daemon::start();
     let directory = daemon.directory().display().to_string();
     let printed = daemon.announcement.join("\n").replace(&directory, "DIR");
+    // As many as there are CPUs, of the 16 that are offered.
+    let queues = std::thread::available_parallelism().expect("CPUs").get().min(16);
+    let printed = printed.replace(&format!("num-queues={queues}"), "num-queues=N");
     assert_eq!(
         printed,
         "attach it to QEMU with these arguments (the memory's size is the guest's, -m):
   -m 1G -object memory-backend-memfd,id=blkstay-mem,size=1G,share=on \\
   -machine memory-backend=blkstay-mem \\
-  -chardev socket,id=blkstay-blk,path=DIR/blk.sock \\
-  -device vhost-user-blk-pci,chardev=blkstay-blk,num-queues=1 \\
-  -chardev socket,id=blkstay-blk-port,path=DIR/ctl.guest \\
+  -chardev socket,id=blkstay-blk,path=DIR/blk.sock,reconnect-ms=1000 \\
+  -device vhost-user-blk-pci,chardev=blkstay-blk,num-queues=N,queue-size=256 \\
+  -chardev socket,id=blkstay-blk-port,path=DIR/ctl.guest,reconnect-ms=1000 \\
   -device virtio-serial-pci -device virtserialport,chardev=blkstay-blk-port,name=blkstay
 or to virtme-ng with these (docs/own-guests.md):
-  --memory 1G --numa 1G --qemu-opts='-chardev socket,id=blkstay-blk,path=DIR/blk.sock -device \
-         vhost-user-blk-pci,chardev=blkstay-blk,num-queues=1 -chardev \
-         socket,id=blkstay-blk-port,path=DIR/ctl.guest -device virtio-serial-pci -device \
+  --memory 1G --numa 1G --qemu-opts='-chardev socket,id=blkstay-blk,path=DIR/blk.sock,reconnect-ms=1000 -device \
+         vhost-user-blk-pci,chardev=blkstay-blk,num-queues=N,queue-size=256 -chardev \
+         socket,id=blkstay-blk-port,path=DIR/ctl.guest,reconnect-ms=1000 -device virtio-serial-pci -device \
          virtserialport,chardev=blkstay-blk-port,name=blkstay'
 ready: serving DIR/disk at DIR/blk.sock"
     );

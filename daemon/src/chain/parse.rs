@@ -58,23 +58,25 @@ impl Parser {
         limits: &Limits,
     ) -> Result<Parsed, Broken> {
         walk(table, head, memory, &mut self.descriptors)?;
-        let body = body(head, memory, &self.descriptors, limits)?;
-        Ok(match request(&self.descriptors, &body, limits) {
+        let status_at = status(memory, &self.descriptors)?;
+        let (header, data) = header(&mut self.descriptors, memory);
+        let segments = segments(data, limits);
+        let body = Body { head, memory: memory.clone(), segments, status_at, ended: false };
+        Ok(match header.and_then(|header| request(&header, data, &body, limits)) {
             Ok(asked) => Parsed::Request(Arrived { asked, body }),
             Err((status, why)) => Parsed::Refused(Finished { asked: None, body, written: 0 }, status, why),
         })
     }
 }
 
-fn body(head: u16, memory: &Memory, descriptors: &[Descriptor], limits: &Limits) -> Result<Body, Broken> {
+/// Where the status goes: the last byte.
+fn status(memory: &Memory, descriptors: &[Descriptor]) -> Result<GuestAddress, Broken> {
     let last = descriptors.last().ok_or(Broken::NoList)?;
     if !last.is_write_only() || last.len() == 0 || descriptors.len() < 2 {
         return Err(Broken::NoStatus);
     }
     let status_at = last.addr().0.checked_add(u64::from(last.len()) - 1).map(GuestAddress);
-    let status_at = status_at.filter(|at| memory.address_in_range(*at)).ok_or(Broken::StatusOutside)?;
-    let segments = segments(&descriptors[1..], limits);
-    Ok(Body { head, memory: memory.clone(), segments, status_at, ended: false })
+    status_at.filter(|at| memory.address_in_range(*at)).ok_or(Broken::StatusOutside)
 }
 
 /// The data of a chain that ends with its status; nothing is kept of a chain that will be refused for
@@ -102,9 +104,7 @@ fn unsupported<T>(why: impl Into<String>) -> Result<T, Refusal> {
     Err((Status::Unsupported, why.into()))
 }
 
-fn request(descriptors: &[Descriptor], body: &Body, limits: &Limits) -> Result<Asked, Refusal> {
-    let header = header(&descriptors[0], &body.memory)?;
-    let data = &descriptors[1..];
+fn request(header: &Header, data: &[Descriptor], body: &Body, limits: &Limits) -> Result<Asked, Refusal> {
     let most = limits.segments_max;
     if data.len() > most as usize + 1 {
         return refuse(format!("{} segments, more than SEG_MAX, {most}", data.len() - 1));
@@ -131,14 +131,42 @@ fn request(descriptors: &[Descriptor], body: &Body, limits: &Limits) -> Result<A
     }
 }
 
-fn header(descriptor: &Descriptor, memory: &Memory) -> Result<Header, Refusal> {
-    if descriptor.is_write_only() {
-        return refuse("the header is in memory that only the device writes");
+/// Takes the header off the front of a chain, however it lies there (virtio 1.3, section 2.7.4.1: nothing may be assumed of
+/// the arrangement); the descriptors that have the rest. The last one has the status, so it is not of the header.
+fn header<'d>(
+    descriptors: &'d mut [Descriptor],
+    memory: &Memory,
+) -> (Result<Header, Refusal>, &'d [Descriptor]) {
+    let mut header = Header::default();
+    let bytes = header.as_mut_slice();
+    let (mut found, mut first) = (0, 0);
+    // Of most it is all of the first.
+    while let Some(descriptor) = descriptors.get_mut(first)
+        && found < bytes.len()
+    {
+        if descriptor.is_write_only() {
+            let why = format!("a header of {found} bytes before memory that only the device writes");
+            return (refuse(why), &descriptors[first..]);
+        }
+        let here = (descriptor.len() as usize).min(bytes.len() - found);
+        let into = &mut bytes[found..found + here];
+        if here > 0 && memory.read_slice(into, descriptor.addr()).is_err() {
+            return (refuse("the header is outside memory"), &descriptors[first..]);
+        }
+        found += here;
+        match descriptor.len() as usize - here {
+            0 => first += 1,
+            left => *descriptor = behind(descriptor, here as u64, left as u32),
+        }
     }
-    if (descriptor.len() as usize) != size_of::<Header>() {
-        return refuse(format!("a header of {} bytes instead of {}", descriptor.len(), size_of::<Header>()));
-    }
-    memory.read_obj(descriptor.addr()).or_else(|_| refuse("the header is outside memory"))
+    (Ok(header), &descriptors[first..])
+}
+
+/// What is left of a descriptor.
+fn behind(descriptor: &Descriptor, bytes: u64, left: u32) -> Descriptor {
+    // It was read up to there, so that is an address.
+    let at = descriptor.addr().0.wrapping_add(bytes);
+    Descriptor::new(at, left, descriptor.flags(), descriptor.next())
 }
 
 fn op(kind: u32, read_only: bool) -> Result<Op, Refusal> {

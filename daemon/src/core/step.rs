@@ -6,7 +6,7 @@ use crate::inner::{Inner, Pending, Stage};
 use crate::timer::NEVER;
 use blkstay_drives::Ended;
 use blkstay_engine::engine::{Action, Input};
-use blkstay_engine::request::{Nanos, Op, RequestId, Status};
+use blkstay_engine::request::{Nanos, Op, Probes, RequestId, Status};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -16,6 +16,18 @@ const TOLD_AT_ONCE: usize = 8;
 
 /// Room for so many actions is kept.
 const ACTIONS_KEPT: usize = 1024;
+
+/// What becomes of a request that was held until the disk was too small for it.
+const PAST_THE_END: &str =
+    "it reaches past the end of the disk, which has been made smaller since it arrived";
+
+/// The drive is through with a request, or would be.
+fn through(id: RequestId, status: Status, probes: Probes, error: Option<String>) -> Input {
+    match error {
+        None => Input::Done { id, status, probes },
+        Some(error) => Input::Failed { id, status, error },
+    }
+}
 
 impl Core {
     /// What is due comes first: whoever is here does it, rather than the timer that waits for the lock.
@@ -92,7 +104,16 @@ impl Core {
             let request = request.submit();
             let written = request.answer(&self.device.serial());
             pending.stage = Stage::Finished(request.finish(written));
-            return inner.effects.answered.push(id);
+            return inner.effects.answered.push((id, None));
+        }
+        // It was found to lie on the disk when it arrived, and the disk may have been made smaller since.
+        if request.asked.range.end() > self.device.limits().bytes {
+            let request = request.refuse();
+            inner.is_through(id, &request, Status::IoError);
+            if let Some(pending) = inner.pending.get_mut(&id) {
+                pending.stage = Stage::Finished(request);
+            }
+            return inner.effects.answered.push((id, Some(PAST_THE_END)));
         }
         let (ring, since, durable) = (pending.ring.clone(), pending.since, self.device.writes_through());
         let lane = usize::from(ring.index) % self.lanes;
@@ -124,9 +145,9 @@ impl Core {
             for (token, answer) in std::mem::take(&mut inner.effects.replies) {
                 inner.reply(token, answer);
             }
-            for id in std::mem::take(&mut inner.effects.answered) {
-                let (status, probes) = (Status::Ok, Default::default());
-                self.step(inner, Input::Done { id, status, probes });
+            for (id, error) in std::mem::take(&mut inner.effects.answered) {
+                let status = if error.is_some() { Status::IoError } else { Status::Ok };
+                self.step(inner, through(id, status, Probes::default(), error.map(str::to_owned)));
             }
             self.take_back(inner, &mut ended);
             self.publish_sieve(inner);
@@ -161,13 +182,7 @@ impl Core {
             match inner.pending.get_mut(&id) {
                 Some(Pending { stage: stage @ Stage::InDrive, .. }) => {
                     *stage = Stage::Finished(request);
-                    self.step(
-                        inner,
-                        match error {
-                            None => Input::Done { id, status, probes },
-                            Some(error) => Input::Failed { id, status, error },
-                        },
-                    );
+                    self.step(inner, through(id, status, probes, error));
                 }
                 _ => ring.abandon(request),
             }

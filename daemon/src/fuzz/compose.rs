@@ -67,14 +67,15 @@ impl<'w> Composer<'w> {
             self.link(&mut chain, first as u16);
             self.store(self.layout.table, first as u16, &chain);
             let head = if self.random.one_in(150) { self.random.next() as u16 } else { first as u16 };
-            self.put(available + 4 + 2 * u64::from(index % size), &head.to_le_bytes());
+            // A wild ring may be anywhere.
+            self.put(available.wrapping_add(4 + 2 * u64::from(index % size)), &head.to_le_bytes());
             index = index.wrapping_add(1);
             first += chain.len();
         }
         if self.random.one_in(400) {
             index = index.wrapping_add(self.random.next() as u16);
         }
-        self.put(available + 2, &index.to_le_bytes());
+        self.put(available.wrapping_add(2), &index.to_le_bytes());
         index
     }
 
@@ -82,7 +83,7 @@ impl<'w> Composer<'w> {
         for (number, Descriptor { at, length, flags, next }) in chain.iter().enumerate() {
             let bytes =
                 [&at.to_le_bytes()[..], &length.to_le_bytes(), &flags.to_le_bytes(), &next.to_le_bytes()];
-            self.put(table + 16 * (u64::from(first) + number as u64), &bytes.concat());
+            self.put(table.wrapping_add(16 * (u64::from(first) + number as u64)), &bytes.concat());
         }
     }
 
@@ -107,11 +108,37 @@ impl<'w> Composer<'w> {
         let status = self.random.pick(&[1, 1, 1, 1, 1, 2, 513]);
         let at = if status == 513 { self.data(513, WRITE).at } else { STATUSES + 4 * number };
         chain.push(Descriptor { at, length: status, flags: WRITE, next: 0 });
+        self.arrange(&mut chain);
         if self.random.one_in(5) {
             let spoilt = self.random.below(chain.len() as u64) as usize;
             self.spoil(&mut chain[spoilt]);
         }
         chain
+    }
+
+    /// The same bytes in other pieces: a descriptor is split, or the header gets into one with what comes after it.
+    fn arrange(&mut self, chain: &mut Vec<Descriptor>) {
+        if self.random.one_in(6) && chain[1].flags & WRITE == 0 {
+            let (header, data) = (chain[0], chain.remove(1));
+            let together = self.data(header.length + data.length, 0);
+            let mut bytes = vec![0; together.length as usize];
+            let (first, second) = bytes.split_at_mut(header.length as usize);
+            let read = [(header.at, first), (data.at, second)]
+                .map(|(at, into)| self.memory.read_slice(into, GuestAddress(at)).is_ok());
+            assert_eq!(read, [true; 2], "they are in memory");
+            self.put(together.at, &bytes);
+            chain[0] = together;
+        }
+        if self.random.one_in(4) {
+            let any = self.random.below(chain.len() as u64) as usize;
+            let index = self.random.pick(&[0, 0, any]);
+            let whole = chain[index];
+            let length = self.random.below(u64::from(whole.length) + 1) as u32;
+            chain[index].length = length;
+            let rest =
+                Descriptor { at: whole.at + u64::from(length), length: whole.length - length, ..whole };
+            chain.insert(index + 1, rest);
+        }
     }
 
     fn sector(&mut self) -> u64 {

@@ -33,8 +33,7 @@ impl State {
     }
 
     pub fn number(&self, at: u64, length: u64) -> Option<u64> {
-        let bytes = self.bytes(at, length)?;
-        Some(bytes.iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte)))
+        self.bytes(at, length).map(little_endian)
     }
 
     pub fn u16(&self, at: u64) -> Option<u16> {
@@ -127,14 +126,11 @@ fn list(state: &State, layout: &Layout, head: u16) -> Option<Vec<Descriptor>> {
 pub fn expected(state: &State, layout: &Layout, head: u16, refused: bool) -> Option<Expected> {
     let list = list(state, layout, head)?;
     let (last, rest) = list.split_last()?;
-    let (header, middle) = rest.split_first()?;
-    if last.flags & WRITE == 0 || last.length == 0 {
+    if rest.is_empty() || last.flags & WRITE == 0 || last.length == 0 {
         return None;
     }
     let status_at = last.at.checked_add(u64::from(last.length) - 1)?;
     state.bytes(status_at, 1)?;
-    let mut data = middle.to_vec();
-    data.push(Descriptor { length: last.length - 1, ..*last });
     let mut expected = Expected {
         head,
         status: OK,
@@ -144,7 +140,7 @@ pub fn expected(state: &State, layout: &Layout, head: u16, refused: bool) -> Opt
         disk: 0..0,
         change: None,
     };
-    expected.status = match request(state, header, &data, middle.len(), &mut expected) {
+    expected.status = match request(state, rest, last, &mut expected) {
         Ok(()) if refused && matches!(expected.change, Some(Change::Write(_))) => {
             expected.change = None;
             IO_ERROR
@@ -160,21 +156,40 @@ pub fn expected(state: &State, layout: &Layout, head: u16, refused: bool) -> Opt
     Some(expected)
 }
 
-fn request(
-    state: &State,
-    header: &Descriptor,
-    data: &[Descriptor],
-    segments: usize,
-    expected: &mut Expected,
-) -> Result<(), u8> {
-    if header.flags & WRITE != 0 || header.length != 16 {
+/// The sixteen bytes that a request begins with, in whatever pieces they are, and what is left behind them.
+fn header(state: &State, rest: &[Descriptor]) -> Option<(Vec<u8>, Vec<Descriptor>)> {
+    let (mut header, mut data) = (Vec::new(), Vec::new());
+    for piece in rest {
+        let missing = (16 - header.len()) as u32;
+        if missing == 0 {
+            data.push(*piece);
+            continue;
+        }
+        if piece.flags & WRITE != 0 {
+            return None;
+        }
+        let here = piece.length.min(missing);
+        if here > 0 {
+            header.extend_from_slice(state.bytes(piece.at, here.into())?);
+        }
+        if piece.length > here {
+            data.push(Descriptor { at: piece.at + u64::from(here), length: piece.length - here, ..*piece });
+        }
+    }
+    (header.len() == 16).then_some((header, data))
+}
+
+fn little_endian(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte))
+}
+
+fn request(state: &State, rest: &[Descriptor], last: &Descriptor, expected: &mut Expected) -> Result<(), u8> {
+    let (header, mut data) = header(state, rest).ok_or(IO_ERROR)?;
+    let (kind, sector) = (little_endian(&header[..4]), little_endian(&header[8..]));
+    if data.len() > SEGMENTS_MAX as usize {
         return Err(IO_ERROR);
     }
-    let kind = state.number(header.at, 4).ok_or(IO_ERROR)?;
-    let sector = state.number(header.at.wrapping_add(8), 8).ok_or(IO_ERROR)?;
-    if segments > SEGMENTS_MAX as usize {
-        return Err(IO_ERROR);
-    }
+    data.push(Descriptor { length: last.length - 1, ..*last });
     let mut content = Vec::new();
     for segment in data.iter().filter(|segment| segment.length > 0) {
         content.extend(state.bytes(segment.at, segment.length.into()).ok_or(IO_ERROR)?);
@@ -195,7 +210,7 @@ fn request(
         4 => return Ok(()),
         0 if all(true) => {
             expected.disk = place(sector, length as u64)?;
-            put(data, &state.disk[expected.disk.clone()], expected);
+            put(&data, &state.disk[expected.disk.clone()], expected);
         }
         1 if all(false) => {
             expected.disk = place(sector, length as u64)?;
@@ -205,13 +220,11 @@ fn request(
         8 if all(true) => {
             let mut serial = SERIAL.as_bytes().to_vec();
             serial.resize(20, 0);
-            put(data, &serial, expected);
+            put(&data, &serial, expected);
             return Ok(());
         }
         11 | 13 if all(false) && length == 16 => {
-            let number = |at: usize, length: usize| {
-                content[at..at + length].iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte))
-            };
+            let number = |at: usize, length: usize| little_endian(&content[at..at + length]);
             let (sector, sectors, flags) = (number(0, 8), number(8, 4), number(12, 4));
             if flags & !u64::from(kind == 13) != 0 {
                 return Err(UNSUPPORTED);

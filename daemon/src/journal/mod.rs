@@ -63,6 +63,22 @@ impl Journal {
         room.and_then(|room| Some(Lane::new(room.stream()?, room))).unwrap_or_default()
     }
 
+    /// Ends it where it was gone on with: what is written since is no journal, because its beginning found no room.
+    pub fn take_back(&self) {
+        if let Some(room) = &self.room {
+            room.take_back();
+        }
+    }
+
+    /// Waits until what was written has reached its media. The kernel does that by itself, and tells only who asks when it
+    /// fails.
+    ///
+    /// # Errors
+    /// A part of it did not, since it was opened.
+    pub fn sync(&self) -> std::io::Result<()> {
+        self.room.as_ref().map_or(Ok(()), |room| room.sync())
+    }
+
     /// Ends it: lanes are ended when they are dropped, and what is behind the last is cut off the file.
     pub fn close(&self) {
         if let Some(room) = &self.room {

@@ -185,6 +185,20 @@ impl Room {
         self.changed.notify_one();
     }
 
+    /// Ends the file where this session begins. For when the only lane has failed: none is out any more.
+    pub fn take_back(&self) {
+        let mut state = self.state();
+        (state.closed, state.out, state.used) = (true, 0, self.session);
+        state.spare = None;
+        self.finish(&mut state);
+        self.changed.notify_one();
+    }
+
+    /// Waits until the media has everything, or says that it has not.
+    pub fn sync(&self) -> std::io::Result<()> {
+        self.file.sync_data()
+    }
+
     /// Ends what nobody writes; behind the last chunk nothing is left when that is all.
     fn finish(&self, state: &mut State) {
         let mut parked = std::mem::take(&mut state.parked);

@@ -2,18 +2,22 @@
 
 mod available;
 mod inflight;
+mod telling;
 mod used;
 
 pub use inflight::{Inflight, Region};
+pub use telling::{Writing, can_be_interrupted};
 
 use crate::chain::{Broken, Finished, Limits, Parsed, Parser, Table};
 use crate::memory::{Memory, MemoryMap};
 use available::Available;
 use blkstay_engine::request::Status;
 use std::fs::File;
-use std::os::fd::{AsRawFd, RawFd};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use telling::Telling;
 use vhost_user_backend::{VringMutex, VringState, VringT};
 use virtio_queue::{Error, QueueT};
 use vm_memory::{Bytes, GuestAddress, GuestAddressSpace, GuestMemoryMmap};
@@ -32,6 +36,8 @@ pub struct Ring {
     idle: Condvar,
     /// Set when the guest broke it; it is left alone until the guest sets it up anew.
     broken: AtomicBool,
+    /// Who notifies the guest; whoever does has the lock.
+    telling: Telling,
 }
 
 struct State {
@@ -79,6 +85,7 @@ impl Ring {
             state: Mutex::new(state),
             idle: Condvar::new(),
             broken: AtomicBool::new(false),
+            telling: Telling::default(),
         })
     }
 
@@ -163,7 +170,7 @@ impl Ring {
     pub fn complete(&self, requests: &mut Vec<(Finished, Status)>) {
         let count = requests.len();
         let mut state = self.lock();
-        if let Err(why) = state.complete(requests.drain(..), self.is_broken()) {
+        if let Err(why) = state.complete(requests.drain(..), self.is_broken(), &self.telling) {
             self.set_broken(why);
         }
         self.ended(&mut state, count);
@@ -264,7 +271,35 @@ impl Ring {
     pub fn set_call(&self, call: Option<File>) {
         let state = self.lock();
         state.vring.set_call(call);
-        let _ = state.vring.signal_used_queue();
+        if let Err(why) = notify(&state.vring.get_ref(), &self.telling) {
+            self.set_broken(why);
+        }
+    }
+
+    /// The notification of the guest that is going on.
+    pub fn writing(&self) -> Option<Writing> {
+        self.telling.writing()
+    }
+}
+
+/// Notifies the guest, if it has given a descriptor for that.
+///
+/// # Errors
+/// That waits: nobody does for a guest.
+fn notify(vring: &VringState<MemoryMap>, telling: &Telling) -> Result<(), &'static str> {
+    let Some(call) = vring.get_call() else { return Ok(()) };
+    // SAFETY: the notifier has it open.
+    match telling.tell(unsafe { BorrowedFd::borrow_raw(call.as_raw_fd()) }) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+            Err("its descriptor for calls was made to wait, and is full")
+        }
+        // Full: it has been notified often enough.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        Err(error) => {
+            tracing::warn!(%error, "the guest could not be notified");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
     }
 }
 
@@ -319,6 +354,7 @@ impl State {
         &mut self,
         requests: impl Iterator<Item = (Finished, Status)>,
         broken: bool,
+        telling: &Telling,
     ) -> Result<(), &'static str> {
         let mut vring = self.vring.get_mut();
         let mut used = used::Used::new(vring.get_queue(), &self.memory);
@@ -337,12 +373,9 @@ impl State {
         if let Some(why) = wrong {
             return Err(why);
         }
-        let (next, notify) = used?.publish(self.inflight.as_mut())?;
+        let (next, wants_it) = used?.publish(self.inflight.as_mut())?;
         vring.get_queue_mut().set_next_used(next);
-        if notify && let Err(error) = vring.signal_used_queue() {
-            tracing::warn!(%error, "the guest could not be notified");
-        }
-        Ok(())
+        if wants_it { notify(&vring, telling) } else { Ok(()) }
     }
 
     /// Takes up what another daemon left in flight.
