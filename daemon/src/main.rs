@@ -1,5 +1,6 @@
 //! `blkstayd`: a vhost-user disk whose completions obey a policy.
 
+mod announce;
 mod carried;
 mod chain;
 mod classes;
@@ -26,6 +27,7 @@ mod payload;
 mod rehearsal;
 mod ring;
 mod shortage;
+mod signals;
 mod socket;
 mod stats;
 mod timer;
@@ -39,6 +41,7 @@ use crate::device::Device;
 use crate::journal::Journal;
 use crate::patience::Polling as Looking;
 use crate::rehearsal::Rehearsal;
+use crate::signals::Signals;
 use crate::socket::{Socket, SocketPath};
 use crate::timer::Timer;
 use anyhow::{Context, Result, anyhow, ensure};
@@ -46,14 +49,12 @@ use blkstay_drives::Drive;
 use blkstay_engine::journal::Source;
 use blkstay_engine::policy::{Policy, Settings};
 use clap::{CommandFactory, FromArgMatches};
-use nix::sys::signal::SigHandler;
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 fn main() -> ExitCode {
@@ -76,11 +77,16 @@ fn run(cli: &Cli) -> Result<()> {
     let runtime = runtime.context("cannot start the control socket's runtime")?;
     // From here on a signal ends the daemon in order: no socket stays behind.
     let signals = runtime.block_on(async { Signals::catch() })?;
-    survive_signals().context("cannot handle signals")?;
+    signals::survive().context("cannot handle signals")?;
     ensure!(
         cli.control.as_ref() != Some(&cli.socket),
         "--control and --socket are the same path, {}; give each its own",
         cli.socket.display()
+    );
+    ensure!(
+        cli.physical_block_size.is_none_or(|physical| physical >= cli.block_size),
+        "--physical-block-size is less than --block-size, {}; a physical block has one logical block at least",
+        cli.block_size
     );
     let policy = cli.policy.as_deref().map(|path| read_policy(path, &cli.settings())).transpose()?;
     let drive = blkstay_drives::open::<Carried>(&cli.spec())?;
@@ -117,59 +123,9 @@ fn shown(path: Option<&Path>) -> impl Display {
     path.unwrap_or(Path::new("")).display()
 }
 
-/// What others can send this process signals by: memory that is cut, a limit for files, a write that waits.
-fn survive_signals() -> std::io::Result<()> {
-    cut::survive()?;
-    ring::can_be_interrupted()?;
-    // What goes past RLIMIT_FSIZE is an error for who asked for it (EFBIG).
-    // SAFETY: nothing runs when it is ignored.
-    unsafe { nix::sys::signal::signal(nix::sys::signal::Signal::SIGXFSZ, SigHandler::SigIgn) }?;
-    Ok(())
-}
-
 /// Tells a person something on standard error; if that cannot be written, there is nobody left to tell.
 fn tell(words: impl Display) {
     let _ = writeln!(std::io::stderr().lock(), "{words}");
-}
-
-/// The signals that end the daemon.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    /// Unless whoever started this wants it to go on (nohup).
-    hang_up: Option<Signal>,
-}
-
-impl Signals {
-    fn catch() -> Result<Signals> {
-        let terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
-        let interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
-        let hang_up = (!is_ignored(libc::SIGHUP)).then(|| signal(SignalKind::hangup())).transpose();
-        Ok(Signals { terminate, interrupt, hang_up: hang_up.context("cannot catch SIGHUP")? })
-    }
-
-    async fn any(&mut self) {
-        let hang_up = async {
-            match &mut self.hang_up {
-                Some(signal) => signal.recv().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            _ = hang_up => {}
-        }
-    }
-}
-
-fn is_ignored(signal: i32) -> bool {
-    let mut now = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: it only fills what is there for that, of which zeros are a value.
-    unsafe {
-        libc::sigaction(signal, std::ptr::null(), now.as_mut_ptr()) == 0
-            && now.assume_init().sa_sigaction == libc::SIG_IGN
-    }
 }
 
 fn read_policy(path: &Path, settings: &Settings) -> Result<Policy> {
@@ -240,7 +196,10 @@ async fn serve(
             tokio::spawn(control::serve(socket.listener, source, core.clone()));
         }
     }
-    announce(cli).context("cannot say that it is ready")?;
+    if let Err(error) = announce::announce(cli) {
+        core.shut_down()?;
+        return Err(error).context("cannot say that it is ready");
+    }
     let failed = tokio::select! {
         () = signals.any() => None,
         message = failure.recv() => message,
@@ -250,52 +209,4 @@ async fn serve(
         None => is_through,
         Some(message) => Err(anyhow!(message)),
     }
-}
-
-/// Prints how to attach the disk, and that it is there.
-fn announce(cli: &Cli) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    let devices = devices(cli);
-    writeln!(out, "attach it to QEMU with these arguments (the memory's size is the guest's, -m):")?;
-    writeln!(out, "  -m 1G -object memory-backend-memfd,id=blkstay-mem,size=1G,share=on \\")?;
-    writeln!(out, "  -machine memory-backend=blkstay-mem \\\n  {}", devices.join(" \\\n  "))?;
-    // Its own --numa is what makes the guest's memory shared there, whatever it mounts its root by.
-    writeln!(out, "or to virtme-ng with these (docs/own-guests.md):")?;
-    // Within the quotes around all of them those around a path would end them.
-    let options = devices.join(" ").replace('\'', "'\\''");
-    writeln!(out, "  --memory 1G --numa 1G --qemu-opts='{options}'")?;
-    writeln!(out, "ready: serving {} at {}", cli.image, cli.socket.display())?;
-    out.flush()
-}
-
-/// QEMU's arguments for the disk and the guest's port. Their names come from the socket's, so that those of several
-/// daemons go together.
-fn devices(cli: &Cli) -> Vec<String> {
-    let stem = cli.socket.file_stem().unwrap_or_default().to_string_lossy();
-    let id = stem.replace(|c: char| !c.is_ascii_alphanumeric() && !"-._".contains(c), "-");
-    // QEMU before 9.2 has `reconnect=1` instead.
-    let socket = |id: &str, path| format!("-chardev socket,id={id},path={},reconnect-ms=1000", quoted(path));
-    let disk = format!("blkstay-{id}");
-    let mut devices = vec![
-        socket(&disk, &cli.socket),
-        format!(
-            "-device vhost-user-blk-pci,chardev={disk},num-queues={},queue-size={}",
-            cli.queues_wanted(),
-            cli.ring_wanted()
-        ),
-    ];
-    if let Some(control) = &cli.control {
-        devices.push(socket(&format!("{disk}-port"), &guest_path(control)));
-        devices.push(format!(
-            "-device virtio-serial-pci -device virtserialport,chardev=blkstay-{id}-port,name=blkstay"
-        ));
-    }
-    devices
-}
-
-/// A path as a shell and QEMU's option parser take it: a comma is doubled, the rest single-quoted.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string().replace(',', ",,");
-    let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+,@%".contains(c));
-    if plain { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }

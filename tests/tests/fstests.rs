@@ -99,10 +99,17 @@ fn a_policy_acts_in_tests_alone_and_its_symptom_counts() {
     let policy = directory.path().join("slow.toml");
     std::fs::write(&policy, POLICY).expect("a policy");
     let of_scratch = format!("scratch={}", policy.display());
-    let more =
-        ["--policy", &of_scratch, "--test", "generic/001", "--test", "generic/003", "--test", "generic/006"];
-    let run = Run::of(&[&more[..], &["--expect", "generic/006=open"]].concat());
+    let excluded = directory.path().join("excluded");
+    std::fs::write(&excluded, "generic/002    # known to fail\n").expect("a file");
+    let excluded = excluded.to_str().expect("a path");
+    let of = ["--policy", &of_scratch, "--exclude-file", excluded];
+    let run = Run::of(&[&of[..], &["--test", "generic/00[1236]*", "--expect", "generic/006=open"]].concat());
     let document = run.document();
+    let results = document["results"].as_array().expect("results");
+    let tests: Vec<&str> = results.iter().filter_map(|result| result["test"].as_str()).collect();
+    let those = ["generic/001", "generic/002", "generic/003", "generic/006"];
+    assert_eq!(tests, those, "their .out files, which the pattern fits too, are none");
+    assert_shows(&document, "generic/002", "missed", "expunged", "excluded");
     assert_shows(&document, "generic/001", "survived", "passed", "passed; the policy acted on scratch");
     assert!(result(&document, "generic/001")["policies"]["scratch"]["rules"]["slow"].as_u64() > Some(0));
     assert_shows(&document, "generic/003", "missed", "notrun", "not run");

@@ -216,19 +216,21 @@ fn an_overlay_is_dropped_unless_the_daemon_ends_as_told() {
 #[test]
 fn a_journal_whose_media_fail_is_said_at_the_end() {
     // A filesystem on a file that has no room left when its blocks are written back.
-    let Some(thin) = SmallFilesystem::mount(3 * MB) else { return };
+    let Some(thin) = SmallFilesystem::mount(6 * MB) else { return };
     let file = thin.path().join("file");
-    sparse(&file, 16 * MB);
+    sparse(&file, 64 * MB);
     let Some(device) = Loop::before(&file) else { return };
-    let made =
-        process::Command::new("mkfs.ext4").args(["-q", "-F", "-b", "4096"]).arg(device.path()).status();
+    let made = process::Command::new("mkfs.ext4")
+        .args(["-q", "-F", "-O", "^has_journal"])
+        .arg(device.path())
+        .status();
     assert!(made.expect("mkfs.ext4").success());
     let Some(filesystem) = Mounted::ext4(device.path()) else { return };
     let journal = filesystem.path().join("journal");
     let recipe = Recipe::new().no_journal().argument("--journal").argument(&journal.display().to_string());
-    let mut daemon = recipe.start();
     nix::unistd::sync();
-    let _ = std::fs::write(thin.path().join("ballast"), vec![1; 4 << 20]);
+    let mut daemon = recipe.start();
+    let _ = std::fs::write(thin.path().join("ballast"), vec![1; 8 << 20]);
     let mut client = daemon.connect();
     let unused = client.allocate(0);
     for sector in 0..2000 {

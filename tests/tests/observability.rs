@@ -11,7 +11,7 @@ use blkstay_tests::wait_for;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::process::{self, Child, Stdio};
 
 /// Holds writes until somebody says `go`, and fails discards.
 const POLICY: &str = r#"
@@ -298,6 +298,16 @@ fn the_log_tells_what_happens_as_far_as_it_is_asked() {
             wait_for("the guest's end", || said().contains("the guest is gone").then_some(()));
         }
     }
+}
+
+#[test]
+fn a_word_that_is_no_level_is_refused() {
+    let mut command = process::Command::new(binary::path("blkstayd"));
+    command.args(["--image", "memory:1M", "--socket", "/nowhere/s"]).env("BLKSTAY_LOG", "verbose");
+    let output = command.output().expect("blkstayd");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains("BLKSTAY_LOG=verbose: `verbose` is no level; write `off`"), "{said}");
 }
 
 #[test]

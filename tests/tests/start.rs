@@ -259,6 +259,15 @@ fn paths_that_no_socket_can_have_are_refused() {
 }
 
 #[test]
+fn a_physical_block_that_is_less_than_a_logical_one_is_refused() {
+    Place::new().refused(
+        &format!("{GOOD} --block-size 4096 --physical-block-size 512"),
+        "blkstayd: --physical-block-size is less than --block-size, 4096; a physical block has one logical block \
+         at least\n",
+    );
+}
+
+#[test]
 fn one_path_for_two_sockets_is_refused() {
     let place = Place::new();
     let ended = place.start("--socket DIR/ctl --image DIR/disk --control DIR/ctl");

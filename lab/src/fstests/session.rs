@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use blkstay_engine::control::Command;
 use blkstay_engine::journal::{Arm, Outcome};
 use blkstay_engine::report::AttemptReport;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -107,10 +108,17 @@ async fn listed(guest: &mut Guest, run: &mut KernelRun) -> Result<Vec<String>> {
     if let Some(problem) = reports.get("problem") {
         bail!("the guest cannot run fstests: {problem}");
     }
-    match (ready, reports.get("tests")) {
-        (Some(()), Some(tests)) => Ok(tests.split_whitespace().map(str::to_owned).collect()),
-        _ => bail!("the guest did not come up; its last words: {}", guest.last_words()),
+    let tests = names(&reports);
+    if ready.is_none() || tests.is_empty() {
+        bail!("the guest did not come up; its last words: {}", guest.last_words());
     }
+    Ok(tests)
+}
+
+/// What a guest would run, as it says in `tests-0`, `tests-1` and so on: one report has no room for all.
+fn names(reports: &BTreeMap<String, String>) -> Vec<String> {
+    let parts = (0..).map_while(|part: u32| reports.get(&format!("tests-{part}")));
+    parts.flat_map(|names| names.split_whitespace()).map(str::to_owned).collect()
 }
 
 /// Goes on until all has been run, or the guest is lost.
@@ -173,4 +181,19 @@ async fn attempt(guest: &mut Guest, number: u64, arm: Arm, limit: Duration) -> R
         Some(()) => None,
     };
     Ok(Heard { number, reports, lost })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names;
+
+    #[test]
+    fn the_names_of_more_tests_than_one_report_can_hold_are_put_together_in_order() {
+        let part = |number: u32| {
+            (format!("tests-{number}"), format!("generic/{:03} generic/{:03}", 2 * number, 2 * number + 1))
+        };
+        let reports = (0..12).map(part).chain([("kernel".to_owned(), "6.12".to_owned())]).collect();
+        let names = names(&reports);
+        assert_eq!(names, (0..24).map(|number| format!("generic/{number:03}")).collect::<Vec<_>>());
+    }
 }
