@@ -1,6 +1,6 @@
 //! Changes put into a module's source, each exactly where it says, or a message that shows why not.
 
-use super::diff::{self, FileDiff};
+use super::diff::{self, FileDiff, Hunk};
 use super::file::{Change, Kind};
 use super::mistake;
 use super::place::{self, Refused};
@@ -24,10 +24,12 @@ pub struct Source<'a> {
 /// # Errors
 /// The first change that does not apply, applies in other places than it says, or has been applied already.
 pub fn apply(changes: &[Change], tree: &mut Tree, source: &Source<'_>) -> Result<()> {
+    let stock = tree.clone();
     for change in changes {
+        let shown = Shown::new(change, source, &stock);
         match change.kind {
-            Kind::Diff => apply_diff(change, tree, source)?,
-            Kind::Semantic => apply_semantic(change, tree, source)?,
+            Kind::Diff => apply_diff(change, tree, shown)?,
+            Kind::Semantic => apply_semantic(change, tree, shown)?,
         }
     }
     Ok(())
@@ -36,14 +38,16 @@ pub fn apply(changes: &[Change], tree: &mut Tree, source: &Source<'_>) -> Result
 /// A change and the files of the source that are shown beside it.
 struct Shown<'a> {
     source: &'a Source<'a>,
+    /// The source before the first change.
+    stock: &'a Tree,
     files: Vec<File>,
     found: Vec<Diagnostic>,
 }
 
 impl<'a> Shown<'a> {
-    fn new(change: &Change, source: &'a Source<'a>) -> Shown<'a> {
+    fn new(change: &Change, source: &'a Source<'a>, stock: &'a Tree) -> Shown<'a> {
         let file = File { origin: change.origin.clone(), text: change.text.clone() };
-        Shown { source, files: vec![file], found: Vec::new() }
+        Shown { source, stock, files: vec![file], found: Vec::new() }
     }
 
     fn error(&self, span: Range<usize>, message: impl Into<String>) -> Diagnostic {
@@ -52,7 +56,9 @@ impl<'a> Shown<'a> {
 
     /// The place of a line (from 0) in a file of the source.
     fn line(&mut self, name: &str, text: &str, line: usize) -> Spot {
-        let origin = format!("{}/{name} ({})", self.source.module, self.source.kernel);
+        let is_stock = self.stock.0.get(name).is_none_or(|stock| stock == text);
+        let changed = if is_stock { "" } else { ", with the changes before this one" };
+        let origin = format!("{}/{name} ({}{changed})", self.source.module, self.source.kernel);
         let file = match self.files.iter().position(|file| file.origin == origin) {
             Some(file) => file,
             None => {
@@ -76,8 +82,7 @@ fn span_of_line(text: &str, line: usize) -> Range<usize> {
     start + indent..start + words.len()
 }
 
-fn apply_diff(change: &Change, tree: &mut Tree, source: &Source<'_>) -> Result<()> {
-    let mut shown = Shown::new(change, source);
+fn apply_diff(change: &Change, tree: &mut Tree, mut shown: Shown<'_>) -> Result<()> {
     let files = match diff::parse(&change.text) {
         Ok(files) => files,
         Err(wrong) => {
@@ -117,7 +122,7 @@ fn put(file: &FileDiff, tree: &mut Tree, shown: &mut Shown<'_>) {
         }
         Err(refused) => {
             for (index, why) in refused {
-                let hunk = file.hunks.get(index).map_or(file.at.clone(), |hunk| hunk.at.clone());
+                let Some(hunk) = file.hunks.get(index) else { continue };
                 let diagnostic = refusal(hunk, &why, &name, &text, shown);
                 shown.found.push(diagnostic);
             }
@@ -134,7 +139,12 @@ fn within(file: &FileDiff, module: &str) -> Option<String> {
     plain.then_some(name)
 }
 
-fn refusal(hunk: Range<usize>, why: &Refused, name: &str, text: &str, shown: &mut Shown<'_>) -> Diagnostic {
+fn refusal(hunk: &Hunk, why: &Refused, name: &str, text: &str, shown: &mut Shown<'_>) -> Diagnostic {
+    let whose = match place::has(hunk, shown.stock.0.get(name).map_or("", String::as_str)) {
+        true => shown.source.kernel,
+        false => "a change of this variant before this one",
+    };
+    let hunk = hunk.at.clone();
     match why {
         Refused::Nowhere(line) => {
             let at = shown.line(name, text, *line);
@@ -143,7 +153,7 @@ fn refusal(hunk: Range<usize>, why: &Refused, name: &str, text: &str, shown: &mu
         }
         Refused::Already(line) => {
             let at = shown.line(name, text, *line);
-            let error = shown.error(hunk, format!("{} has this hunk already", shown.source.kernel));
+            let error = shown.error(hunk, format!("{whose} has this hunk already"));
             error.also(at, "its new lines are here")
         }
         Refused::Several(lines) => {
@@ -162,9 +172,8 @@ fn refusal(hunk: Range<usize>, why: &Refused, name: &str, text: &str, shown: &mu
     }
 }
 
-fn apply_semantic(change: &Change, tree: &mut Tree, source: &Source<'_>) -> Result<()> {
+fn apply_semantic(change: &Change, tree: &mut Tree, mut shown: Shown<'_>) -> Result<()> {
     let changed = semantic::transform(change, tree)?;
-    let mut shown = Shown::new(change, source);
     let places: usize = changed.iter().map(|file| file.hunks.len()).sum();
     if places == 0 {
         let error = matches_nowhere(tree, &mut shown);

@@ -26,6 +26,11 @@ pub fn apply(hunks: &[Hunk], text: &str) -> Result<String, Vec<(usize, Refused)>
     put(hunks, text, |hunk, text, floor| text.place(hunk, floor))
 }
 
+/// Whether a hunk's new lines are in a text.
+pub fn has(hunk: &Hunk, text: &str) -> bool {
+    !Text(text.lines().collect()).all(&hunk.new).is_empty()
+}
+
 /// Puts every hunk of a diff that was made of this very text into it, each at the line it says.
 ///
 /// # Errors

@@ -36,13 +36,18 @@ fn change(kind: Kind, text: &str) -> Change {
     Change { kind, origin: origin.into(), text: text.into(), places: 1 }
 }
 
-fn source() -> Tree {
-    Tree([("file.c".to_owned(), FILE_C.to_owned())].into())
+fn tree_of(file: &str) -> Tree {
+    Tree([("file.c".to_owned(), file.to_owned())].into())
 }
 
 /// Applies changes to [`FILE_C`]; the text they make of it, or what is said.
 fn applied(changes: &[Change]) -> Result<String, String> {
-    let mut tree = source();
+    applied_to(FILE_C, changes)
+}
+
+/// The same to another text of the file.
+fn applied_to(file: &str, changes: &[Change]) -> Result<String, String> {
+    let mut tree = tree_of(file);
     let of = apply::Source { module: "fs/ext4", kernel: "6.12" };
     apply::apply(changes, &mut tree, &of).map_err(|error| format!("{error:#}"))?;
     Ok(tree.0["file.c"].clone())
@@ -55,17 +60,25 @@ fn a_diff_is_applied() {
 }
 
 #[test]
-fn a_diff_that_is_in_already_says_where() {
+fn a_diff_that_the_kernel_has_already_says_where() {
+    let fixed = FILE_C.replace("\tdirty(", "\twait(inode);\n\tdirty(");
+    let said = applied_to(&fixed, &[change(Kind::Diff, DIFF)]).unwrap_err();
+    assert!(said.contains("error: 6.12 has this hunk already"), "{said}");
+    assert!(said.contains("fs/ext4/file.c (6.12):9:2"), "{said}");
+}
+
+#[test]
+fn a_diff_that_the_variant_has_already_says_so_and_where() {
     assert_eq!(
         applied(&[change(Kind::Diff, DIFF), change(Kind::Diff, DIFF)]).unwrap_err(),
         "the change does not apply
-error: 6.12 has this hunk already
+error: a change of this variant before this one has this hunk already
  --> my.diff:3:1
   |
 3 | @@ -9,2 +9,3 @@
   | ^^^^^^^^^^^^^^^
   |
- ::: fs/ext4/file.c (6.12):9:2
+ ::: fs/ext4/file.c (6.12, with the changes before this one):9:2
   |
 9 |     inode_lock(inode);
   |     ------------------ its new lines are here"
@@ -149,7 +162,11 @@ fn a_semantic_patch_that_matches_nowhere_shows_what_it_is_about() {
         let twice = [change(Kind::Semantic, SEMANTIC), change(Kind::Semantic, SEMANTIC)];
         let said = applied(&twice).unwrap_err();
         assert!(said.contains("this matches nowhere in fs/ext4 of 6.12"), "{said}");
-        assert!(said.contains("my.cocci:4:2") && said.contains("fs/ext4/file.c (6.12):7:1"), "{said}");
+        assert!(
+            said.contains("my.cocci:4:2")
+                && said.contains("fs/ext4/file.c (6.12, with the changes before this one):7:1"),
+            "{said}"
+        );
     }
 }
 
