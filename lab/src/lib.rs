@@ -12,6 +12,7 @@ mod link;
 pub mod log;
 pub mod manual;
 pub mod metrics;
+pub mod misuse;
 pub mod out;
 pub mod policy;
 pub mod report;

@@ -2,7 +2,7 @@
 
 use blkstay_lab::cli::{Cli, Command};
 use blkstay_lab::{
-    bisect, check, control, fstests, kernel, log, manual, metrics, report, run, schema, stay, top,
+    bisect, check, control, fstests, kernel, log, manual, metrics, misuse, report, run, schema, stay, top,
 };
 use clap::Parser;
 use std::io::IsTerminal;
@@ -34,6 +34,6 @@ fn main() -> ExitCode {
     };
     done.unwrap_or_else(|error| {
         blkstay_lab::out::tell(format_args!("blkstay: {error:#}"));
-        ExitCode::FAILURE
+        if error.is::<misuse::Misuse>() { ExitCode::from(misuse::STATUS) } else { ExitCode::FAILURE }
     })
 }

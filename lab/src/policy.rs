@@ -1,5 +1,6 @@
 //! Policies from disk, with the files that they include and what was given for their parameters.
 
+use crate::misuse::Misuse;
 use crate::out;
 use anyhow::anyhow;
 use blkstay_engine::diagnostic::{Diagnostic, Diagnostics, File, Spot};
@@ -122,10 +123,22 @@ pub fn usable(path: &Path, settings: &Settings) -> anyhow::Result<Policy> {
 pub fn checked(path: &Path, settings: &Settings) -> anyhow::Result<Checked> {
     let checked = load(path, settings).map_err(|unusable| match unusable {
         Unusable::Unread(why) => anyhow!(why),
-        mistakes => anyhow!("the policy has mistakes\n{}", mistakes.render(out::colour())),
+        Unusable::Mistakes(mistakes) => {
+            let shown = mistakes.render(out::colour());
+            match are_of_options(&mistakes) {
+                true => Misuse(format!("the policy cannot be given that\n{shown}")).into(),
+                false => anyhow!("the policy has mistakes\n{shown}"),
+            }
+        }
     })?;
     warn(&checked.warnings);
     Ok(checked)
+}
+
+/// Whether nothing is wrong but what was given with `--set`.
+fn are_of_options(mistakes: &Diagnostics) -> bool {
+    let origin = |one: &Diagnostic| mistakes.files.get(one.at.file).map(|file| file.origin.as_str());
+    mistakes.list.iter().all(|one| origin(one) == Some("--set"))
 }
 
 /// Shows what is doubtful about a policy that is used all the same.

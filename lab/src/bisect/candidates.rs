@@ -1,7 +1,7 @@
 //! The kernels to search, oldest first.
 
 use super::search::Side;
-use crate::kernel::{Kernel, Listed};
+use crate::kernel::{self, Kernel, Listed};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
 
@@ -72,6 +72,21 @@ impl Candidates {
         }
     }
 
+    /// What is odd about the order, as far as the kernels themselves tell: an older one after a newer one.
+    pub fn disorder(&self) -> Option<String> {
+        let known: Vec<(&String, String)> =
+            self.specs.iter().filter_map(|spec| Some((spec, kernel::release_of(spec)?))).collect();
+        let wrong = known.windows(2).find(|pair| match pair {
+            [(_, one), (_, next)] => older(next, one),
+            _ => false,
+        })?;
+        let [(before, newer), (after, older)] = wrong else { return None };
+        Some(format!(
+            "--kernels are to be in order, oldest first, but {after} ({older}) comes after {before} ({newer}): \
+             what is called the first kernel may be the last"
+        ))
+    }
+
     /// Series that Debian's builds among them are of, `6.12` say: each gets its fixes by itself.
     pub fn series(&self) -> BTreeSet<&str> {
         let number = |part: &'_ str| part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
@@ -82,6 +97,16 @@ impl Candidates {
         };
         self.specs.iter().filter_map(|spec| spec.get(series(spec)?)).collect()
     }
+}
+
+/// Whether the first of two releases is the older one by its numbers; the third may be missing.
+fn older(one: &str, other: &str) -> bool {
+    let numbers = |release: &str| -> Vec<u64> {
+        let end = release.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(release.len());
+        release[..end].split('.').map_while(|part| part.parse().ok()).collect()
+    };
+    let (one, other) = (numbers(one), numbers(other));
+    one.iter().zip(&other).find(|(one, other)| one != other).is_some_and(|(one, other)| one < other)
 }
 
 #[cfg(test)]
@@ -107,6 +132,16 @@ mod tests {
             |good, bad| Candidates::of_list(&list(&["a", "b"]), good, bad).expect_err("refused").to_string();
         assert!(error("x", "b").starts_with("`x` is not among --kernels"), "{}", error("x", "b"));
         assert_eq!(error("a", "a"), "--good and --bad are the same kernel, a");
+    }
+
+    #[test]
+    fn an_order_that_the_kernels_contradict_is_told() {
+        let of = |specs: &[&str]| Candidates { specs: list(specs), first: Side::Bad }.disorder();
+        assert_eq!(of(&["debian:6.1", "debian:6.12.107/cloud", "no/such/image", "debian:6.12.111-1"]), None);
+        assert_eq!(of(&["debian:6.12.107", "debian:6.12", "debian:6.12.0-2"]), None, "any of the series");
+        let told = of(&["debian:7.3", "no/such/image", "debian:6.12.107/cloud"]).expect("a word");
+        assert!(told.contains("but debian:6.12.107/cloud (6.12.107) comes after debian:7.3 (7.3)"), "{told}");
+        assert!(older("6.9.2-custom", "6.12.0-rc1+") && !older("6.12-rc1", "6.12.0") && !older("x", "6.1"));
     }
 
     #[test]

@@ -71,8 +71,10 @@ async fn run(args: &Bisect) -> Result<ExitCode> {
 /// The kernels in order: the user's own, or Debian's.
 async fn candidates(args: &Bisect, lab: &Lab) -> Result<Candidates> {
     if !args.kernels.is_empty() {
-        args.kernels.iter().try_for_each(|spec| kernel::check_spec(spec))?;
-        return Candidates::of_list(&args.kernels, &args.good, &args.bad);
+        let candidates = Candidates::of_list(&args.kernels, &args.good, &args.bad)?;
+        [&args.good, &args.bad].into_iter().try_for_each(|spec| kernel::check_spec(spec))?;
+        candidates.disorder().iter().for_each(|words| lab.progress.tell(words));
+        return Ok(candidates);
     }
     let find = async |spec: &str| -> Result<Kernel> {
         kernel::check_spec(spec)?;
@@ -83,4 +85,28 @@ async fn candidates(args: &Bisect, lab: &Lab) -> Result<Candidates> {
     let list = move || kernel::list(&cache, &|message| told.say(message));
     let listed = tokio::task::spawn_blocking(list).await.context("listing kernels was cut short")??;
     Candidates::of_debian(&listed, &good, &bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[tokio::test]
+    async fn a_kernel_that_is_not_there_does_not_end_the_search_unless_it_is_an_end() {
+        let here = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let there = concat!(env!("CARGO_MANIFEST_DIR"), "/src/main.rs");
+        let words = |kernels: [&str; 3]| {
+            let options = ["--good", kernels[0], "--bad", kernels[2], "--kernels"];
+            let words = ["blkstay", "bisect", "race"].into_iter().chain(options).chain(kernels);
+            let crate::cli::Command::Bisect(args) = crate::cli::Cli::parse_from(words).command else {
+                panic!("not a bisection")
+            };
+            args
+        };
+        let lab = Lab::new().expect("a lab");
+        let between = candidates(&words([here, "/no/such/bzImage", there]), &lab).await;
+        assert_eq!(between.expect("candidates").specs.len(), 3);
+        assert!(candidates(&words([here, there, "/no/such/bzImage"]), &lab).await.is_err());
+    }
 }

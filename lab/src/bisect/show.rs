@@ -110,7 +110,7 @@ impl Found {
 }
 
 fn notes(candidates: &Candidates, cells: &[Option<Tried>], end: &Next) -> Vec<String> {
-    let mut notes = Vec::new();
+    let mut notes: Vec<String> = candidates.disorder().into_iter().collect();
     let verdict = |index: usize| {
         cells.get(index).and_then(Option::as_ref).map_or(String::new(), |cell| cell.verdict.to_string())
     };

@@ -72,6 +72,21 @@ pub fn check_spec(spec: &str) -> Result<()> {
     }
 }
 
+/// The release that a spec names or that the header of its image says, as far as that can be said without looking for
+/// the kernel.
+pub fn release_of(spec: &str) -> Option<String> {
+    match Spec::parse(spec).ok()? {
+        Spec::File(path) => BzImage::read(&path).ok()?.release,
+        Spec::Directory(path) => BzImage::read(&directory::only_image(&path).ok()?).ok()?.release,
+        Spec::Debian(query) => {
+            // Its names of ABIs have a 0 for whatever the third number is: 6.1.0-56.
+            let release = query.version.split('-').next()?;
+            Some(release.strip_suffix(".0").unwrap_or(release).to_owned())
+        }
+        Spec::Variant { .. } => None,
+    }
+}
+
 /// Finds the kernel that `spec` names, fetching it if it is Debian's and not in the cache yet, and building its module
 /// if it is a variant.
 ///

@@ -1,7 +1,7 @@
 //! What a run is expected to show, and its exit status.
 
 use super::document::Cell;
-use anyhow::{Context, Result, bail};
+use crate::misuse::Misuse;
 use blkstay_engine::journal::Outcome;
 
 /// Exit status when a cell got no verdict that says something about its kernel.
@@ -60,11 +60,12 @@ pub fn of<'e>(expectations: &'e [Expectation], case: &str, spec: &str) -> Option
 ///
 /// # Errors
 /// There is one.
-pub fn check(expectations: &[Expectation], cases: &[String], specs: &[String]) -> Result<()> {
+pub fn check(expectations: &[Expectation], cases: &[String], specs: &[String]) -> Result<(), Misuse> {
     for part in expectations.iter().flat_map(|expectation| &expectation.whom) {
         if !cases.contains(part) && !specs.contains(part) {
             let known = [cases, specs].concat().join("`, `");
-            bail!("--expect: nothing that is run is called `{part}`; there are `{known}`");
+            let words = format!("--expect: nothing that is run is called `{part}`; there are `{known}`");
+            return Err(Misuse(words));
         }
     }
     let fits = |expectation: &Expectation| {
@@ -72,7 +73,7 @@ pub fn check(expectations: &[Expectation], cases: &[String], specs: &[String]) -
     };
     let lonely = expectations.iter().find(|expectation| !fits(expectation));
     lonely.map_or(Ok(()), |lonely| {
-        Err(anyhow::anyhow!("`{}`: write one case and one kernel", lonely.whom.join(","))).context("--expect")
+        Err(Misuse(format!("--expect `{}`: write one case and one kernel", lonely.whom.join(","))))
     })
 }
 

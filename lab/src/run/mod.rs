@@ -146,7 +146,7 @@ fn check(args: &Run, blocks: &[Block], cases: &[Vec<Case>]) -> Result<()> {
     let names: Vec<String> = cases.iter().flatten().map(|case| case.name.clone()).collect();
     let specs: Vec<String> =
         blocks.iter().flat_map(Block::kernels).map(|(spec, _)| spec.to_owned()).collect();
-    expect::check(&args.expect, &names, &specs)
+    Ok(expect::check(&args.expect, &names, &specs)?)
 }
 
 /// As many guests as were asked for; else three for two processors: emulation keeps one busy, but for a guest whose hold
