@@ -236,6 +236,77 @@ fn results_complete_a_directory_or_make_a_row_of_their_own() {
     assert!(row.contains("Its journal is not among what this report was made from."), "{row}");
 }
 
+/// A result of the open cell, changed.
+fn changed(directory: &TempDir, change: impl FnOnce(&mut serde_json::Value)) -> PathBuf {
+    let text = std::fs::read_to_string(kept("open/result.json")).expect("a result");
+    let mut result: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    change(&mut result["kernels"][0]);
+    let path = directory.path().join("changed.json");
+    std::fs::write(&path, result.to_string()).expect("a file");
+    path
+}
+
+#[test]
+fn results_alone_tell_all_that_they_have_and_how_to_see_it_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = changed(&directory, |cell| {
+        cell["forced"]["attempts"] = 10.into();
+        cell["forced"]["open"] = 8.into();
+        cell["forced"]["lost"] = 2.into();
+        cell["natural"] = serde_json::json!({"attempts": 20, "symptoms": 2, "lost": 0});
+        cell["spec"] = "variant:fix".into();
+        cell["variant"] = serde_json::json!({"name": "fix", "about": "A fix", "change": "ab"});
+        cell["cpus"] = 1.into();
+    });
+    let text = report(&["--text"], &[&path]).1;
+    for words in [
+        "forced: open 8 of 8 (63–100 %), lost 2 of 10 (3–56 %)",
+        "control: reached 1 of 1 (2–100 %); symptom in 0 of 1 (0–98 %)",
+        "by chance: symptom in 2 of 20 (1–32 %)",
+        "signs when forced: fsync-earlier 1, fsync-of-b 1, kernel-log 1",
+        "  blkstay run ext4-dio-fallback --kernel variant:fix@debian:6.12.107-1 \\\n      --times 10 --natural --cpus 1\n",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let page = page(&[&path]);
+    assert!(page.contains("by chance: symptom in 2 of 20"));
+    assert!(page.contains("fsync-earlier 1"));
+}
+
+#[test]
+fn a_mail_is_no_wider_than_mails_are() {
+    let said = "Page cache invalidation failure on direct I/O. ".repeat(5);
+    let directory = with_kernel_log(&said);
+    let text = report(&["--text"], &[directory.path(), &kept("closed")]).1;
+    let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > 76).collect();
+    assert_eq!(wide, [] as [&str; 0]);
+}
+
+#[test]
+fn what_is_wrong_with_a_journal_is_told() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let journal = directory.path().join("journal");
+    let text = std::fs::read_to_string(kept("open/journal")).expect("a journal");
+    std::fs::write(&journal, &text[..text.len() - 100]).expect("a journal");
+    let told = "its journal is damaged in 1 place";
+    assert!(report(&["--text"], &[directory.path()]).1.contains(told));
+    assert!(report(&[], &[directory.path()]).1.contains(told));
+    std::fs::write(&journal, "").expect("a journal");
+    let (code, _, complaints) = report(&[], &[directory.path()]);
+    assert_eq!(code, Some(1));
+    assert!(complaints.contains("it tells of no case; left out"), "{complaints}");
+    let (code, text, _) = report(&["--text"], &[&kept("open"), &kept("closed")]);
+    let both = tempfile::tempdir().expect("a directory");
+    for (name, from) in [("a", journal), ("b", kept("open/journal")), ("c", kept("closed/journal"))] {
+        std::fs::create_dir(both.path().join(name)).expect("a directory");
+        std::fs::copy(from, both.path().join(name).join("journal")).expect("a journal");
+    }
+    let (among, others, _) = report(&["--text"], &[both.path()]);
+    assert_eq!((code, among), (Some(0), Some(0)));
+    let timelines = |text: &str| text.matches("A arrives").count();
+    assert_eq!((timelines(&others), others.contains(" on ?")), (timelines(&text), false), "{others}");
+}
+
 #[test]
 fn what_has_nothing_of_a_run_is_refused_with_advice() {
     let empty = tempfile::tempdir().expect("a directory");

@@ -6,6 +6,7 @@ use crate::run::accel::Accel;
 use crate::run::client::Client;
 use crate::run::daemon::{Daemon, Sockets};
 use crate::run::initramfs::{self, Entry};
+use crate::run::temporary::Temporary;
 use crate::run::{Lab, process, qemu};
 use anyhow::{Context, Result};
 use blkstay_engine::journal::Arm;
@@ -15,7 +16,6 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tempfile::TempDir;
 use tokio::process::Child;
 
 const INIT: &str = include_str!("../../../guest-scripts/fstests/init");
@@ -33,7 +33,7 @@ pub struct Guest {
     qemu: Child,
     directory: PathBuf,
     /// Sockets get a short path of their own: a kept directory's may be too long for one.
-    _sockets: TempDir,
+    _sockets: Temporary,
 }
 
 /// A disk that is served, in the order of [`Disk::BOTH`].
@@ -54,7 +54,7 @@ impl Guest {
             .with_context(|| format!("{}: cannot make it", directory.display()))?;
         write_initramfs(boot, &directory.join("initramfs"))?;
         let accel = lab.accel(&kernel.image, &directory.join("initramfs")).await;
-        let sockets_at = TempDir::with_prefix("blkstay-").context("no temporary directory")?;
+        let sockets_at = Temporary::new()?;
         let (mut served, mut arguments) = (Vec::new(), qemu::machine(accel, lab.cpus, plan.memory_mb));
         for (disk, policy) in Disk::BOTH.into_iter().zip(&plan.policies) {
             let at = sockets_at.path().join(disk.to_string());

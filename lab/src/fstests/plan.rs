@@ -5,13 +5,13 @@ use crate::cli::Fstests;
 use crate::kernel;
 use crate::policy::usable;
 use crate::run::Lab;
+use crate::run::temporary::Temporary;
 use anyhow::{Context, Result, bail};
 use blkstay_engine::journal::Arm;
 use blkstay_engine::policy::Policy;
 use std::fmt::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tempfile::TempDir;
 
 /// Where tests mount their disks.
 const TEST_DIR: &str = "/mnt/test";
@@ -88,7 +88,7 @@ pub struct Plan {
     pub memory_mb: u64,
     /// What the disks obey, in the order of [`Disk::BOTH`].
     pub policies: [Option<Policy>; 2],
-    _scratch: TempDir,
+    _scratch: Temporary,
 }
 
 impl Plan {
@@ -106,7 +106,7 @@ impl Plan {
             None => String::new(),
         };
         let root = root::image(args.root.as_deref(), lab).await?;
-        let scratch = TempDir::with_prefix("blkstay-").context("no temporary directory")?;
+        let scratch = Temporary::new()?;
         let image = scratch.path().join("tree.img");
         lab.progress.say("packing the checkout");
         image::make(Some(&args.tree), &image, 256 << 20).context("the checkout could not be packed")?;

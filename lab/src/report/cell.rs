@@ -1,8 +1,10 @@
 //! A case on a kernel: what is in a row of the table, and what can be told of it.
 
+mod again;
+
 use super::rate::Rate;
 use super::result::{KernelResult, Variant};
-use super::story::Story;
+use super::story::{Attempt, Story};
 use crate::run::judge;
 use crate::run::traffic::Traffic;
 use crate::run::word::Word;
@@ -91,8 +93,15 @@ impl Cell {
     }
 
     /// What a reader should know.
-    pub fn notes(&self) -> &[String] {
-        &self.result.notes
+    pub fn notes(&self) -> Vec<String> {
+        let damaged = self.story.as_ref().filter(|story| story.damage > 0).map(|story| {
+            let places = if story.damage == 1 { "place" } else { "places" };
+            format!(
+                "its journal is damaged in {} {places}: what was recorded there is neither drawn nor counted",
+                story.damage
+            )
+        });
+        self.result.notes.iter().cloned().chain(damaged).collect()
     }
 
     /// The verdict.
@@ -121,13 +130,8 @@ impl Cell {
 
     /// How many attempts of an arm showed each outcome that came up, most frequent first.
     pub fn rates(&self, arm: Arm) -> Vec<(Word, Rate)> {
-        let told = match arm {
-            // Of the natural arm nothing is drawn.
-            Arm::Control | Arm::Natural => &self.result.control,
-            Arm::Forced => &self.result.forced,
-        };
+        let Some(told) = self.told(arm) else { return Vec::new() };
         let made = self.made(arm);
-        let of = number(told, "attempts").unwrap_or(made.len() as u64);
         let seen = |word: Word| made.iter().filter(|one| **one == word).count() as u64;
         // What is told as closed is both; older results of the forced arm have no count of those by-passed.
         let closed = number(told, "closed");
@@ -140,16 +144,40 @@ impl Cell {
             }
             Word { outcome, .. } => number(told, &outcome.to_string()).unwrap_or_else(|| seen(word)),
         };
+        // Of an attempt that was lost nothing is known.
+        let all = self.attempts(arm);
+        let known = all.saturating_sub(count(Word::plain(Outcome::Lost)));
+        let of = |word: Word| if word.outcome == Outcome::Lost { all } else { known };
         let mut rates: Vec<(Word, Rate)> =
-            Word::ALL.map(|word| (word, Rate { some: count(word), of })).into();
+            Word::ALL.map(|word| (word, Rate { some: count(word), of: of(word) })).into();
         rates.retain(|(_, rate)| rate.some > 0);
         rates.sort_by_key(|(_, rate)| std::cmp::Reverse(rate.some));
         rates
     }
 
-    /// In how many attempts of an arm there was any sign of the symptom.
+    /// How many attempts of an arm were made.
+    fn attempts(&self, arm: Arm) -> u64 {
+        let told = self.told(arm).and_then(|told| number(told, "attempts"));
+        told.unwrap_or_else(|| self.made(arm).len() as u64)
+    }
+
+    /// What the run said of an arm.
+    fn told(&self, arm: Arm) -> Option<&BTreeMap<String, Value>> {
+        match arm {
+            Arm::Control => Some(&self.result.control),
+            Arm::Natural => self.result.natural.as_ref(),
+            Arm::Forced => Some(&self.result.forced),
+        }
+    }
+
+    /// In how many attempts of an arm there was any sign of the symptom; those that were lost do not count.
     pub fn symptoms(&self, arm: Arm) -> Rate {
         let signs = self.sign_sets(arm);
+        if signs.is_empty() {
+            let told = |name| self.told(arm).and_then(|told| number(told, name));
+            let of = self.attempts(arm).saturating_sub(told("lost").unwrap_or(0));
+            return told("symptoms").map_or(Rate::default(), |some| Rate { some, of });
+        }
         Rate {
             some: signs.iter().filter(|signs| signs.contains(&judge::Seen::Yes)).count() as u64,
             of: signs.len() as u64,
@@ -158,6 +186,9 @@ impl Cell {
 
     /// In how many attempts of an arm each sign was seen, and in how many it could not have been, by name.
     pub fn signs(&self, arm: Arm) -> Vec<(String, u64, u64)> {
+        if self.story.is_none() {
+            return self.signs_told(arm);
+        }
         let sets = self.sign_sets(arm);
         let count = |index: usize, wanted| {
             sets.iter().filter(|signs| signs.get(index) == Some(&wanted)).count() as u64
@@ -171,47 +202,34 @@ impl Cell {
             .collect()
     }
 
+    /// The same as a result says it.
+    fn signs_told(&self, arm: Arm) -> Vec<(String, u64, u64)> {
+        let told = if arm == Arm::Forced { &self.result.forced } else { &self.result.control };
+        let counts = |name: &str| told.get(name).and_then(Value::as_object);
+        let count = |name: &str, sign: &str| counts(name)?.get(sign)?.as_u64();
+        let names = counts("signs").into_iter().flat_map(serde_json::Map::keys);
+        let each = names
+            .map(|sign| (sign.clone(), count("signs", sign).unwrap_or(0), count("muted", sign).unwrap_or(0)));
+        each.collect()
+    }
+
+    /// How often the symptom came up by chance, if that was tried: of the attempts that were not lost.
+    pub fn by_chance(&self) -> Option<Rate> {
+        let told = self.result.natural.as_ref()?;
+        let count = |name: &str| number(told, name).unwrap_or(0);
+        Some(Rate { some: count("symptoms"), of: count("attempts").saturating_sub(count("lost")) })
+    }
+
     /// What was seen of each sign, attempt by attempt: in the order in which they were made, for a kernel falls
-    /// silent about what it has said often.
+    /// silent about what it has said often. Of an attempt that was lost nothing counts.
     fn sign_sets(&self, arm: Arm) -> Vec<Vec<judge::Seen>> {
         let Some(story) = &self.story else { return Vec::new() };
         let Some(policy) = &story.policy else { return Vec::new() };
         let mut boot = judge::Boot::default();
-        let each = story
-            .attempts
-            .iter()
-            .map(|attempt| (attempt.arm, judge::signs(policy, &heard(attempt), &mut boot)));
-        each.filter(|(its, _)| *its == arm).map(|(_, signs)| signs).collect()
-    }
-
-    /// The commands that make this cell again; of a Debian kernel, the very build.
-    pub fn command(&self) -> String {
-        let written = self.story.as_ref().and_then(|story| story.written.as_ref());
-        let case = written.map_or(self.case.as_str(), |written| &written.origin);
-        let mut words = vec!["blkstay".to_owned(), "run".to_owned(), case.to_owned()];
-        if let Some(kernel) = self.exact_spec() {
-            words.extend(["--kernel".to_owned(), kernel]);
-        }
-        let times = self.rates(Arm::Forced).first().map(|(_, rate)| rate.of);
-        words.extend(times.iter().flat_map(|times| ["--times".to_owned(), times.to_string()]));
-        words.extend(self.settings().into_iter().flat_map(|setting| ["--set".to_owned(), setting]));
-        let seed = written.and_then(|written| written.seed);
-        words.extend(seed.iter().flat_map(|seed| ["--seed".to_owned(), seed.to_string()]));
-        words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
-    }
-
-    /// `debian:6.12/generic` with the version of the package that it was.
-    fn exact_spec(&self) -> Option<String> {
-        let spec = self.result.spec.clone()?;
-        let version =
-            self.result.package.as_ref().and_then(|package| package.rsplit_once(' ').map(|(_, it)| it));
-        match (spec.strip_prefix("debian:"), version) {
-            (Some(rest), Some(version)) => {
-                let flavour = rest.find('/').map_or("", |at| &rest[at..]);
-                Some(format!("debian:{version}{flavour}"))
-            }
-            _ => Some(spec),
-        }
+        let each =
+            story.attempts.iter().map(|attempt| (attempt, judge::signs(policy, &heard(attempt), &mut boot)));
+        let counts = |attempt: &Attempt| attempt.arm == arm && attempt.outcome != Some(Outcome::Lost);
+        each.filter(|(attempt, _)| counts(attempt)).map(|(_, signs)| signs).collect()
     }
 }
 
@@ -225,7 +243,7 @@ fn number(told: &BTreeMap<String, Value>, name: &str) -> Option<u64> {
 }
 
 /// What an attempt is judged by, from the journal alone.
-fn heard(attempt: &super::story::Attempt) -> AttemptReport {
+fn heard(attempt: &Attempt) -> AttemptReport {
     use super::story::What;
     let mut report = AttemptReport {
         attempt: attempt.number,
@@ -250,14 +268,4 @@ fn heard(attempt: &super::story::Attempt) -> AttemptReport {
         }
     }
     report
-}
-
-/// As a shell reads it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@+,%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
 }

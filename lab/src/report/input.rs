@@ -3,7 +3,7 @@
 use super::cell::Cell;
 use super::result::{self, KernelResult};
 use super::story::Story;
-use crate::journal;
+use crate::{journal, out};
 use anyhow::{Context, Result, bail};
 use blkstay_engine::journal::{Arm, Outcome};
 use blkstay_engine::report::AttemptReport;
@@ -24,7 +24,7 @@ pub fn cells(paths: &[PathBuf]) -> Result<Vec<Cell>> {
         let before = (cells.len(), listed.len());
         if path.is_dir() {
             for kept in kept(path)? {
-                cells.push(cell(&kept)?);
+                cells.extend(cell(&kept)?);
             }
         } else {
             listed.extend(results(path)?);
@@ -69,9 +69,11 @@ fn kept(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// What one kept directory has.
-fn cell(kept: &Path) -> Result<Cell> {
-    let mut story = Story::of(journal::read(&kept.join("journal"))?.lines);
+/// What one kept directory has; nothing, which is told, if its journal was not begun.
+fn cell(kept: &Path) -> Result<Option<Cell>> {
+    let journal = kept.join("journal");
+    let read = journal::read(&journal)?;
+    let mut story = Story { damage: read.odd.bad, ..Story::of(read.lines) };
     for (attempt, report) in story.attempts.iter_mut().zip(reports(&kept.join("attempts.jsonl"))?) {
         if attempt.outcome.is_none() {
             attempt.outcome = Some(report.outcome);
@@ -84,7 +86,11 @@ fn cell(kept: &Path) -> Result<Cell> {
     let (case, result) = result.unzip();
     let named = || story.written.as_ref().map(|written| result::case_name(&written.origin));
     let case = case.or_else(named).unwrap_or_else(|| "?".to_owned());
-    Ok(Cell::new(case, result, Some(story)))
+    if result.is_none() && story.written.is_none() && story.attempts.is_empty() {
+        out::tell(format_args!("{}: it tells of no case; left out", journal.display()));
+        return Ok(None);
+    }
+    Ok(Some(Cell::new(case, result, Some(story))))
 }
 
 /// A line of `attempts.jsonl`.

@@ -10,6 +10,7 @@ mod drawing;
 mod flags;
 mod input;
 mod lanes;
+mod lines;
 mod links;
 mod page;
 mod rate;

@@ -128,6 +128,7 @@ fn row(cell: &Cell) -> Markup {
                 div {
                     (rates(cell, Arm::Control))
                     @if control.of > 0 { br; small { "symptom in " (control.words()) } }
+                    @if let Some(rate) = cell.by_chance() { br; small { "by chance: symptom in " (rate.words()) } }
                 }
             }
             td data-label="signs" {
@@ -211,8 +212,8 @@ fn article(cell: &Cell, number: usize) -> Markup {
                 }
                 None => p.note { "Its journal is not among what this report was made from: nothing to draw." },
             }
-            @for note in cell.notes() { p.note { (printable(note)) } }
-            p.command { "To see it again: " code { (cell.command()) } }
+            @for note in cell.notes() { p.note { (printable(&note)) } }
+            p.command { "To see it again: " code { (cell.command().join(" ")) } }
         }
     }
 }
@@ -252,7 +253,7 @@ fn figure(cell: &Cell, attempt: &Attempt, count: usize, id: &str) -> Markup {
             (kernel_log(&scene))
             details.moments {
                 summary { "Every moment in words" }
-                pre { (super::text::timeline(&scene)) }
+                pre { (super::lines::timeline(&scene)) }
             }
         }
     }

@@ -20,6 +20,8 @@ pub struct Story {
     pub setup: BTreeMap<String, String>,
     /// Attempts in the order in which they were made.
     pub attempts: Vec<Attempt>,
+    /// Places where the journal is damaged.
+    pub damage: usize,
 }
 
 /// An attempt.

@@ -6,6 +6,7 @@
 use super::accel::Accel;
 use super::lab::Lab;
 use super::subject::Subject;
+use super::temporary::Temporary;
 use super::{initramfs, process, qemu};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -16,7 +17,6 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::rc::Rc;
 use std::time::Duration;
-use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::OnceCell;
@@ -35,7 +35,7 @@ const BANDWIDTH: u64 = 100_000_000_000;
 
 /// A guest that has booted. Dropping it removes its files.
 pub struct Booted {
-    directory: TempDir,
+    directory: Temporary,
     image: PathBuf,
 }
 
@@ -63,7 +63,7 @@ impl Booted {
 
     /// Boots a guest and keeps it; none under KVM, where a boot is short.
     async fn make(subject: &Subject, lab: &Lab) -> Result<Option<Booted>> {
-        let directory = TempDir::with_prefix("blkstay-").context("no temporary directory")?;
+        let directory = Temporary::new()?;
         let archive = directory.path().join("initramfs");
         initramfs::write_without_case(&archive, &subject.modules)?;
         let accel = lab.accel(&subject.kernel.image, &archive).await;

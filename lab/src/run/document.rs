@@ -76,6 +76,9 @@ pub struct Cell {
     pub seed: Option<u64>,
     /// How the guest was run; none if there was none.
     pub accel: Option<Accel>,
+    /// Processors of its guest; none if there was no guest.
+    #[serde(default)]
+    pub cpus: Option<u16>,
     /// Whether its guest went on from a copy of one that had booted for several cells.
     #[serde(default)]
     pub shared_boot: bool,
@@ -174,6 +177,7 @@ impl Cell {
             set: case.policy.written.set.clone(),
             seed: case.policy.written.seed,
             accel: Some(accel),
+            cpus: None,
             shared_boot: false,
             setup: run.setup.clone(),
             verdict,
@@ -202,6 +206,7 @@ impl Cell {
             set: case.policy.written.set.clone(),
             seed: case.policy.written.seed,
             accel: None,
+            cpus: None,
             shared_boot: false,
             setup: BTreeMap::new(),
             verdict: Outcome::Lost,
@@ -315,6 +320,7 @@ pub mod tests {
             set: BTreeMap::new(),
             seed: None,
             accel: Some(Accel::Tcg),
+            cpus: None,
             shared_boot: false,
             setup: BTreeMap::new(),
             verdict,

@@ -8,6 +8,7 @@ use super::daemon::{Daemon, Sockets};
 use super::kept;
 use super::lab::Lab;
 use super::subject::Subject;
+use super::temporary::Temporary;
 use super::traffic::{self, Traffic};
 use super::{disk, initramfs, process, qemu};
 use anyhow::{Context, Result};
@@ -16,7 +17,6 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
-use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 /// How long QEMU and the daemon may take to end.
@@ -38,7 +38,7 @@ pub struct Guest {
     accel: Accel,
     directory: Directory,
     /// Sockets get a short path of their own: a kept directory's may be too long for one.
-    _sockets: TempDir,
+    _sockets: Temporary,
     /// What it goes on from is there as long as it is.
     booted: Option<Rc<Booted>>,
 }
@@ -46,16 +46,14 @@ pub struct Guest {
 /// Where a guest's files are: kept for the user, or gone with the guest.
 enum Directory {
     Kept(PathBuf),
-    Temporary(TempDir),
+    Temporary(Temporary),
 }
 
 impl Directory {
     fn make(keep: Option<&Path>, resumes: bool) -> Result<Directory> {
         match keep {
             Some(path) => kept::make(path, resumes).map(|()| Directory::Kept(path.to_owned())),
-            None => {
-                Ok(Directory::Temporary(TempDir::with_prefix("blkstay-").context("no temporary directory")?))
-            }
+            None => Temporary::new().map(Directory::Temporary),
         }
     }
 
@@ -86,7 +84,7 @@ impl Guest {
         let kernel = &subject.kernel;
         let accel = lab.accel(&kernel.image, &at("initramfs")).await;
 
-        let sockets_at = TempDir::with_prefix("blkstay-").context("no temporary directory")?;
+        let sockets_at = Temporary::new()?;
         let sockets = Sockets::within(sockets_at.path());
         let daemon = Daemon::start(&at("disk.img"), &at("journal"), &at("daemon.log"), &sockets, &[]).await?;
         let mut client = Client::connect(&sockets.control).await?;

@@ -3,6 +3,7 @@
 use super::accel::{self, Accel};
 use super::booted::Boots;
 use super::progress::Progress;
+use super::temporary;
 use crate::kernel::Cache;
 use anyhow::Result;
 use std::path::Path;
@@ -33,6 +34,7 @@ impl Lab {
     /// There is no place for a cache.
     pub fn new() -> Result<Lab> {
         let (cache, progress) = (Cache::from_env()?, Progress::new());
+        temporary::sweep();
         Ok(Lab {
             cache,
             progress,

@@ -31,6 +31,7 @@ pub(crate) mod schedule;
 pub(crate) mod store;
 pub(crate) mod subject;
 mod table;
+pub(crate) mod temporary;
 pub(crate) mod traffic;
 pub(crate) mod word;
 
@@ -249,7 +250,7 @@ async fn run_guest(planned: &Planned<'_>, subject: &Subject, lab: &Lab, started:
         document::write_attempts(keep, &run)?;
     }
     let cell = Cell::new(case, &subject.kernel, accel, times, &run, started.elapsed());
-    let cell = Cell { shared_boot, ..cell };
+    let cell = Cell { shared_boot, cpus: Some(lab.cpus), ..cell };
     if let Some(keep) = keep {
         document::write_result(keep, case, &cell)?;
     }
