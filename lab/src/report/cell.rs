@@ -158,6 +158,9 @@ impl Cell {
 
     /// In how many attempts of an arm each sign was seen, and in how many it could not have been, by name.
     pub fn signs(&self, arm: Arm) -> Vec<(String, u64, u64)> {
+        if self.story.is_none() {
+            return self.signs_told(arm);
+        }
         let sets = self.sign_sets(arm);
         let count = |index: usize, wanted| {
             sets.iter().filter(|signs| signs.get(index) == Some(&wanted)).count() as u64
@@ -169,6 +172,24 @@ impl Cell {
                 (sign.name.clone(), count(index, judge::Seen::Yes), count(index, judge::Seen::Muted))
             })
             .collect()
+    }
+
+    /// The same as a result says it.
+    fn signs_told(&self, arm: Arm) -> Vec<(String, u64, u64)> {
+        let told = if arm == Arm::Forced { &self.result.forced } else { &self.result.control };
+        let counts = |name: &str| told.get(name).and_then(Value::as_object);
+        let count = |name: &str, sign: &str| counts(name)?.get(sign)?.as_u64();
+        let names = counts("signs").into_iter().flat_map(serde_json::Map::keys);
+        let each = names
+            .map(|sign| (sign.clone(), count("signs", sign).unwrap_or(0), count("muted", sign).unwrap_or(0)));
+        each.collect()
+    }
+
+    /// How often the symptom came up by chance, if that was tried: of the attempts that were not lost.
+    pub fn by_chance(&self) -> Option<Rate> {
+        let told = self.result.natural.as_ref()?;
+        let count = |name: &str| number(told, name).unwrap_or(0);
+        Some(Rate { some: count("symptoms"), of: count("attempts").saturating_sub(count("lost")) })
     }
 
     /// What was seen of each sign, attempt by attempt: in the order in which they were made, for a kernel falls

@@ -128,6 +128,7 @@ fn row(cell: &Cell) -> Markup {
                 div {
                     (rates(cell, Arm::Control))
                     @if control.of > 0 { br; small { "symptom in " (control.words()) } }
+                    @if let Some(rate) = cell.by_chance() { br; small { "by chance: symptom in " (rate.words()) } }
                 }
             }
             td data-label="signs" {

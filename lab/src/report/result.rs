@@ -62,6 +62,8 @@ pub struct KernelResult {
     pub control: BTreeMap<String, Value>,
     /// The arm in which holds hold.
     pub forced: BTreeMap<String, Value>,
+    /// The arm in which nothing but chance is at work, if there was one.
+    pub natural: Option<BTreeMap<String, Value>>,
     /// What the disk did in each phase of the case, by arm.
     pub traffic: Traffic,
     /// What a reader should know.

@@ -58,6 +58,9 @@ fn table(out: &mut String, cells: &[&Cell]) {
                 if symptoms.of > 0 { format!("; symptom in {}", symptoms.words()) } else { String::new() };
             let _ = writeln!(out, "            {arm}: {}{symptom}", rates(cell, arm));
         }
+        if let Some(rate) = cell.by_chance() {
+            let _ = writeln!(out, "            by chance: symptom in {}", rate.words());
+        }
     }
 }
 
