@@ -198,6 +198,24 @@ fn a_case_that_is_about_costs_shows_them_and_no_drawing() {
 }
 
 #[test]
+fn what_chance_brought_about_is_told_and_lanes_have_names_in_print() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let text = std::fs::read_to_string(kept("closed/result.json")).expect("a result");
+    let mut result: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    result["kernels"][0]["natural"] = serde_json::json!({"attempts": 4, "symptoms": 1, "lost": 1});
+    let path = directory.path().join("result.json");
+    std::fs::write(&path, result.to_string()).expect("a file");
+    let said = "by chance: symptom in 1 of 3 (0.8–91 %)";
+    let text = report(&["--text"], &[&path]).1;
+    assert!(text.contains(said), "{text}");
+    assert!(page(&[&path]).contains(said));
+    let page = page(&[&kept("open")]);
+    let print = page.split_once("@media print").expect("rules for print").1;
+    assert!(print.contains(".timeline .names") && !print.contains(".names { display: none"));
+    assert!(page.contains("--names:112;--lanes:"), "both are scaled alike");
+}
+
+#[test]
 fn cells_of_other_settings_are_other_rows() {
     let directory = tempfile::tempdir().expect("a directory");
     let text = std::fs::read_to_string(kept("closed/result.json")).expect("a result");
@@ -229,6 +247,9 @@ fn results_complete_a_directory_or_make_a_row_of_their_own() {
     std::fs::copy(kept("open/journal"), directory.path().join("journal")).expect("a journal");
     let bare = report(&["--text"], &[directory.path()]).1;
     assert!(bare.contains("open      6.12.107+deb13-cloud-amd64") && !bare.contains("package"), "{bare}");
+    let alone = page(&[&kept("open/result.json")]);
+    let alone = texts(&Html::parse_document(&alone), "td[data-label=signs]");
+    assert!(alone.concat().contains("fsync-of-b 1"), "{alone:?}");
     let both = report(&["--text"], &[directory.path(), &kept("open/result.json")]).1;
     assert!(both.contains("package linux-image-6.12.107+deb13-cloud-amd64 6.12.107-1"), "{both}");
     let row = report(&["--text"], &[directory.path(), &kept("closed/result.json")]).1;
