@@ -19,21 +19,27 @@ pub fn have(program: &str) -> bool {
     found
 }
 
-/// A filesystem in memory that is full when it has so many bytes.
+/// A filesystem that is soon full, mounted as long as this lives.
 #[derive(Debug)]
 pub struct SmallFilesystem(TempDir);
 
 impl SmallFilesystem {
     /// Mounts one; `None` if that is not allowed.
     pub fn mount(bytes: u64) -> Option<SmallFilesystem> {
+        SmallFilesystem::of(Path::new("tmpfs"), "tmpfs", Some(&format!("size={bytes}")))
+    }
+
+    /// Mounts an ext4 that a device has; it is as large as that.
+    pub fn ext4(device: &Path) -> Option<SmallFilesystem> {
+        SmallFilesystem::of(device, "ext4", None)
+    }
+
+    fn of(source: &Path, kind: &str, options: Option<&str>) -> Option<SmallFilesystem> {
         let directory = TempDir::with_prefix("blkstay-small-").expect("a directory");
-        let options = format!("size={bytes}");
-        let mounted =
-            mount(Some("tmpfs"), directory.path(), Some("tmpfs"), MsFlags::empty(), Some(options.as_str()));
-        match mounted {
+        match mount(Some(source), directory.path(), Some(kind), MsFlags::empty(), options) {
             Ok(()) => Some(SmallFilesystem(directory)),
             Err(error) => {
-                skipped(&format!("a tmpfs cannot be mounted here: {error}"));
+                skipped(&format!("a {kind} cannot be mounted here: {error}"));
                 None
             }
         }
@@ -46,35 +52,6 @@ impl SmallFilesystem {
 }
 
 impl Drop for SmallFilesystem {
-    fn drop(&mut self) {
-        let _ = umount(self.0.path());
-    }
-}
-
-/// A filesystem of a device, mounted.
-#[derive(Debug)]
-pub struct Mounted(TempDir);
-
-impl Mounted {
-    /// Mounts an ext4; `None` if that is not allowed.
-    pub fn ext4(device: &Path) -> Option<Mounted> {
-        let directory = TempDir::with_prefix("blkstay-mounted-").expect("a directory");
-        match mount(Some(device), directory.path(), Some("ext4"), MsFlags::empty(), None::<&str>) {
-            Ok(()) => Some(Mounted(directory)),
-            Err(error) => {
-                skipped(&format!("an ext4 cannot be mounted here: {error}"));
-                None
-            }
-        }
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Drop for Mounted {
     fn drop(&mut self) {
         let _ = umount(self.0.path());
     }

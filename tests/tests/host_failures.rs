@@ -6,7 +6,7 @@ use blkstay_engine::request::Status;
 use blkstay_tests::binary;
 use blkstay_tests::client::Client;
 use blkstay_tests::daemon::{Daemon, Recipe};
-use blkstay_tests::host::{Loop, Mounted, SmallFilesystem};
+use blkstay_tests::host::{Loop, SmallFilesystem};
 use blkstay_tests::journal;
 use blkstay_tests::request::{Done, IO_ERROR, OK, Request};
 use nix::sys::signal::Signal;
@@ -225,7 +225,7 @@ fn a_journal_whose_media_fail_is_said_at_the_end() {
         .arg(device.path())
         .status();
     assert!(made.expect("mkfs.ext4").success());
-    let Some(filesystem) = Mounted::ext4(device.path()) else { return };
+    let Some(filesystem) = SmallFilesystem::ext4(device.path()) else { return };
     let journal = filesystem.path().join("journal");
     let recipe = Recipe::new().no_journal().argument("--journal").argument(&journal.display().to_string());
     nix::unistd::sync();
