@@ -207,7 +207,7 @@ fn what_chance_brought_about_is_told_and_lanes_have_names_in_print() {
     std::fs::write(&path, result.to_string()).expect("a file");
     let said = "by chance: symptom in 1 of 3 (0.8–91 %)";
     let text = report(&["--text"], &[&path]).1;
-    assert!(text.contains(said), "{text}");
+    assert_eq!(text.matches(said).count(), 1, "{text}");
     assert!(page(&[&path]).contains(said));
     let page = page(&[&kept("open")]);
     let print = page.split_once("@media print").expect("rules for print").1;

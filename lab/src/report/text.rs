@@ -59,9 +59,6 @@ fn table(out: &mut String, cells: &[&Cell]) {
         if cell.story.is_none() && !signs.is_empty() {
             paragraph(out, "            signs when forced: ", &signs.join(", "));
         }
-        if let Some(rate) = cell.by_chance() {
-            let _ = writeln!(out, "            by chance: symptom in {}", rate.words());
-        }
     }
 }
 
