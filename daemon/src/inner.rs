@@ -195,8 +195,7 @@ impl Inner {
 
     /// The requests that the drive has.
     pub fn in_drive(&self) -> impl Iterator<Item = RequestId> {
-        let in_drive = self.pending.iter().filter(|(_, pending)| matches!(pending.stage, Stage::InDrive));
-        in_drive.map(|(id, _)| *id)
+        self.pending.keys().copied().filter(|id| self.is_in_drive(*id))
     }
 
     /// Whether the drive has it.

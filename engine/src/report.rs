@@ -7,6 +7,9 @@ use crate::request::{Nanos, Op, RequestId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// As what a guest reports where it stands, which makes it a witness of what has stalled.
+pub const STUCK: &str = "stuck";
+
 /// An attempt, from its begin to its end or to now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AttemptReport {

@@ -70,9 +70,6 @@ pub struct RuleState {
     pub busy_until: Nanos,
 }
 
-/// As what a witness reports where the guest stands.
-pub const WITNESS_WORD: &str = "stuck";
-
 /// Somebody in the guest who waits for `attempt.stalled` to report where the guest stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Witness {

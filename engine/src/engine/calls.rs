@@ -1,6 +1,6 @@
 //! What clients of the control socket and guests ask for.
 
-use super::attempt::{Attempt, KEPT_MAX, TEXT_BYTES_MAX, WITNESS_WORD, Witness};
+use super::attempt::{Attempt, KEPT_MAX, TEXT_BYTES_MAX, Witness};
 use super::index::Index;
 use super::pause::Pausing;
 use super::sieve::Meshes;
@@ -10,7 +10,7 @@ use crate::diagnostic::{list, suggest};
 use crate::event::Event;
 use crate::journal::{Arm, Cause, Record, Source, Stage};
 use crate::policy::{Policy, Written, is_name};
-use crate::report::HeldRequest;
+use crate::report::{HeldRequest, STUCK};
 use crate::request::{ByteRange, Nanos, Probes, RequestId};
 use std::sync::Arc;
 
@@ -92,7 +92,7 @@ impl Engine {
                 if !self.attempt.note_report(name.clone(), value.clone()) {
                     return Err(format!("more than {KEPT_MAX} reports in one attempt"));
                 }
-                let is_word = self.attempt.witness == Witness::Told && name == WITNESS_WORD;
+                let is_word = self.attempt.witness == Witness::Told && name == STUCK;
                 self.record(Record::Report { name, value });
                 if is_word {
                     self.heard();

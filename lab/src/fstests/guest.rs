@@ -159,11 +159,11 @@ impl Guest {
 
 /// A disk of QEMU's own.
 fn drive(name: &str, image: &Path, how: &str) -> Vec<OsString> {
-    // In the value of an option a comma is doubled.
-    let file = image.display().to_string().replace(',', ",,");
+    let mut drive = OsString::from(format!("if=none,format=raw,id={name},{how},file="));
+    drive.push(qemu::value(image));
     vec![
         "-drive".into(),
-        format!("if=none,format=raw,id={name},file={file},{how}").into(),
+        drive,
         "-device".into(),
         format!("virtio-blk-pci,drive={name},serial={name}").into(),
     ]

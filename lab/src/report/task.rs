@@ -4,6 +4,7 @@ use super::scene::Heard;
 use super::story::What;
 use blkstay_engine::journal::Source;
 use blkstay_engine::policy::Policy;
+use blkstay_engine::report::STUCK;
 use blkstay_engine::request::Nanos;
 
 /// Something that the guest does, from `NAME-begins` to `NAME-ends`.
@@ -45,7 +46,7 @@ pub fn stuck<'a>(what: &'a What, policy: Option<&Policy>) -> Option<Stuck<'a>> {
     let named = policy.and_then(|policy| policy.case.as_ref()).is_some_and(|case| !case.waits.is_empty());
     let mut words = value.split_whitespace();
     let process = if named { words.next() } else { None };
-    let state = words.next().filter(|_| name == "stuck")?;
+    let state = words.next().filter(|_| name == STUCK)?;
     Some(Stuck { process, state, functions: words.collect() })
 }
 

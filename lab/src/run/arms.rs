@@ -7,6 +7,7 @@ use super::rate::Rate;
 use super::schedule::Times;
 use super::word::Word;
 use blkstay_engine::journal::{Arm, Outcome};
+use blkstay_engine::report::STUCK;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -211,7 +212,7 @@ fn orders(case: &Case, run: &Experiment) -> Vec<Order> {
 /// Where the guest stood in closed attempts, the most frequent first.
 fn stuck(run: &Experiment) -> Vec<Stuck> {
     let closed = run.arm(Arm::Forced).filter(|judged| judged.outcome == Outcome::Closed);
-    let stood = closed.filter_map(|judged| judged.report.as_ref()?.reports.get("stuck").cloned());
+    let stood = closed.filter_map(|judged| judged.report.as_ref()?.reports.get(STUCK).cloned());
     tally(stood).into_iter().map(|(place, attempts)| Stuck { place, attempts }).collect()
 }
 

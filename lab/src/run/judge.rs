@@ -3,7 +3,7 @@
 use super::word::BYPASSED;
 use blkstay_engine::journal::{Arm, Cause, Outcome};
 use blkstay_engine::policy::{Case, DirectWrite, Policy, SignTest};
-use blkstay_engine::report::{AttemptReport, Expired};
+use blkstay_engine::report::{AttemptReport, Expired, STUCK};
 use blkstay_engine::request::Nanos;
 
 /// Whether a sign of the symptom was seen.
@@ -159,7 +159,7 @@ fn milliseconds(ns: Nanos) -> String {
 /// it is in, innermost first).
 fn closed(case: &Case, report: &AttemptReport, expired: &Expired) -> (Outcome, String) {
     let what = format!("{} did not come while {} was held", expired.until, expired.gate);
-    let stuck = report.reports.get("stuck");
+    let stuck = report.reports.get(STUCK);
     match stuck {
         None if case.witness => {
             return (Outcome::Lost, format!("{what}, and the guest did not say where it stood"));

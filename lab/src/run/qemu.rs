@@ -6,8 +6,8 @@ use super::lab::Lab;
 use crate::kernel::{Kernel, plain};
 use anyhow::{Context, Result, anyhow};
 use blkstay_engine::policy::CaseDevice;
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::process::{Child, Command};
@@ -107,11 +107,15 @@ pub async fn image(kernel: &Kernel, accel: Accel, lab: &Lab) -> Result<PathBuf> 
 
 /// A drive that QEMU serves itself, and the guest only reads.
 pub fn archive(path: &Path) -> Vec<OsString> {
-    // In the value of an option a comma is doubled.
     let mut drive = OsString::from("if=none,id=case,format=raw,readonly=on,file=");
-    let parts: Vec<&[u8]> = path.as_os_str().as_bytes().split(|byte| *byte == b',').collect();
-    drive.push(OsStr::from_bytes(&parts.join(&b",,"[..])));
+    drive.push(value(path));
     vec!["-drive".into(), drive, "-device".into(), "virtio-blk-pci,drive=case".into()]
+}
+
+/// A path as the value of one of several options that commas are between: its own are doubled.
+pub fn value(path: &Path) -> OsString {
+    let parts: Vec<&[u8]> = path.as_os_str().as_bytes().split(|byte| *byte == b',').collect();
+    OsString::from_vec(parts.join(&b",,"[..]))
 }
 
 /// Starts a guest with the `initramfs` of a directory; what it and QEMU say goes to `console.log` and `qemu.log` of another.
